@@ -1,0 +1,19 @@
+// What a one-shot command of the CLI gets from the outside, so that it can be run in a test as it runs in a shell.
+
+export interface CommandIo {
+  stdout(text: string): void;
+  stderr(text: string): void;
+  /** All of standard input as text. */
+  stdin(): Promise<string>;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+/** One entry of the CLI's table; programs export theirs from `<program>/commands/`. */
+export interface Command {
+  /** One sentence for the list in `coatcheck --help`. */
+  readonly describe: string;
+  /** The whole text of `coatcheck <command> --help`, flags included. */
+  readonly help: () => string;
+  /** Runs to the end; resolves to the exit code. Exit codes: 0 done, 1 refused or failed, 2 used wrongly. */
+  readonly run: (args: readonly string[], io: CommandIo) => Promise<number>;
+}
