@@ -9,48 +9,164 @@ export interface ReasonEntry {
   readonly text: string;
 }
 
+/** One claim that did not hold. Both sides come from verified claims and our configuration, never from a raw token. */
+export interface FailedClaim {
+  /** Where it stands in the token or the request: `aud`, `kubernetes.io.namespace`, `scope`. */
+  readonly claim: string;
+  readonly got: unknown;
+  readonly want: unknown;
+}
+
+/** What a caller may be told about itself, once its signature was good. */
+export interface OwnFacts {
+  readonly cluster?: string;
+  readonly namespace?: string;
+  readonly serviceAccount?: string;
+  readonly audiences?: readonly string[];
+}
+
 const NO_ROLE = 'no role grants this identity a token for this audience';
 
 export const REASONS = {
-  body_invalid: { level: 'info', group: 'body_invalid', text: 'the body must be application/x-www-form-urlencoded and at most 64 KiB' },
-  parameter_missing: { level: 'info', group: 'parameter_missing', text: 'a required parameter is missing' },
-  parameter_repeated: { level: 'info', group: 'parameter_repeated', text: 'a parameter may be given only once' },
-  parameter_invalid: { level: 'info', group: 'parameter_invalid', text: 'a parameter has a value that is not allowed' },
-  grant_unsupported: { level: 'info', group: 'grant_unsupported', text: 'this grant type is not supported' },
-  token_type_unsupported: { level: 'info', group: 'token_type_unsupported', text: 'this token type is not supported' },
-  token_malformed: { level: 'info', group: 'token_malformed', text: 'the subject token is not a well-formed signed JWT' },
-  token_issuer: { level: 'info', group: 'token_issuer', text: 'the issuer of the subject token is not trusted here' },
-  token_signature: { level: 'info', group: 'token_signature', text: 'the signature of the subject token could not be verified' },
+  body_invalid: {
+    level: 'info',
+    group: 'body_invalid',
+    text: 'the body must be application/x-www-form-urlencoded and at most 64 KiB',
+  },
+  parameter_missing: {
+    level: 'info',
+    group: 'parameter_missing',
+    text: 'a required parameter is missing',
+  },
+  parameter_repeated: {
+    level: 'info',
+    group: 'parameter_repeated',
+    text: 'a parameter may be given only once',
+  },
+  parameter_invalid: {
+    level: 'info',
+    group: 'parameter_invalid',
+    text: 'a parameter has a value that is not allowed',
+  },
+  grant_unsupported: {
+    level: 'info',
+    group: 'grant_unsupported',
+    text: 'this grant type is not supported',
+  },
+  token_type_unsupported: {
+    level: 'info',
+    group: 'token_type_unsupported',
+    text: 'this token type is not supported',
+  },
+  token_malformed: {
+    level: 'info',
+    group: 'token_malformed',
+    text: 'the subject token is not a well-formed signed JWT',
+  },
+  token_issuer: {
+    level: 'info',
+    group: 'token_issuer',
+    text: 'the issuer of the subject token is not trusted here',
+  },
+  token_signature: {
+    level: 'info',
+    group: 'token_signature',
+    text: 'the signature of the subject token could not be verified',
+  },
   token_expired: { level: 'info', group: 'token_expired', text: 'the subject token has expired' },
-  token_not_yet_valid: { level: 'info', group: 'token_not_yet_valid', text: 'the subject token is not valid yet' },
-  token_claims: { level: 'info', group: 'token_claims', text: 'the subject token lacks claims that a ServiceAccount token has' },
-  token_audience: { level: 'info', group: 'token_audience', text: 'the audiences of the subject token do not allow this request' },
-  token_unbound: { level: 'info', group: 'token_unbound', text: 'the subject token is not bound to a pod' },
-  target_refused: { level: 'info', group: 'target_refused', text: 'the requested audience is not one this subject token may ask for' },
-  scope_refused: { level: 'info', group: 'scope_refused', text: 'a requested scope is not granted' },
+  token_not_yet_valid: {
+    level: 'info',
+    group: 'token_not_yet_valid',
+    text: 'the subject token is not valid yet',
+  },
+  token_claims: {
+    level: 'info',
+    group: 'token_claims',
+    text: 'the subject token lacks claims that a ServiceAccount token has',
+  },
+  token_audience: {
+    level: 'info',
+    group: 'token_audience',
+    text: 'the audiences of the subject token do not allow this request',
+  },
+  token_unbound: {
+    level: 'info',
+    group: 'token_unbound',
+    text: 'the subject token is not bound to a pod',
+  },
+  target_refused: {
+    level: 'info',
+    group: 'target_refused',
+    text: 'the requested audience is not one this subject token may ask for',
+  },
+  scope_refused: {
+    level: 'info',
+    group: 'scope_refused',
+    text: 'a requested scope is not granted',
+  },
   role_unknown: { level: 'info', group: 'no_role', text: NO_ROLE },
   role_mismatch: { level: 'info', group: 'no_role', text: NO_ROLE },
   role_ambiguous: { level: 'warn', group: 'no_role', text: NO_ROLE },
-  client_unauthenticated: { level: 'info', group: 'client_unauthenticated', text: 'client authentication failed' },
+  client_unauthenticated: {
+    level: 'info',
+    group: 'client_unauthenticated',
+    text: 'client authentication failed',
+  },
   not_found: { level: 'info', group: 'not_found', text: 'there is nothing at this path' },
-  method_not_allowed: { level: 'info', group: 'method_not_allowed', text: 'this path does not answer this method' },
-  keys_unavailable: { level: 'warn', group: 'unavailable', text: 'the broker cannot decide at the moment' },
-  kube_unavailable: { level: 'warn', group: 'unavailable', text: 'the broker cannot decide at the moment' },
+  method_not_allowed: {
+    level: 'info',
+    group: 'method_not_allowed',
+    text: 'this path does not answer this method',
+  },
+  keys_unavailable: {
+    level: 'warn',
+    group: 'unavailable',
+    text: 'the broker cannot decide at the moment',
+  },
+  audit_unavailable: {
+    level: 'error',
+    group: 'unavailable',
+    text: 'the broker cannot decide at the moment',
+  },
+  kube_unavailable: {
+    level: 'warn',
+    group: 'unavailable',
+    text: 'the broker cannot decide at the moment',
+  },
   stopping: { level: 'info', group: 'unavailable', text: 'the broker cannot decide at the moment' },
-  internal: { level: 'error', group: 'internal', text: 'an unexpected error; the operator finds it by the correlation id' },
+  internal: {
+    level: 'error',
+    group: 'internal',
+    text: 'an unexpected error; the operator finds it by the correlation id',
+  },
 } as const satisfies Record<string, ReasonEntry>;
 
 export type Reason = keyof typeof REASONS;
+
+export interface BrokerErrorOptions {
+  readonly cause?: unknown;
+  /** The first claim that failed, for the decision. */
+  readonly failed?: FailedClaim;
+  /** Only after a good signature. */
+  readonly own?: OwnFacts;
+}
 
 /** A failure on its way to the one place that renders it. `detail` is for log and audit, never for the caller. */
 export class BrokerError extends Error {
   readonly reason: Reason;
   readonly detail: string | undefined;
+  readonly failed: FailedClaim | undefined;
+  readonly own: OwnFacts | undefined;
 
-  constructor(reason: Reason, detail?: string, options?: { cause?: unknown }) {
-    super(detail ?? REASONS[reason].text, options);
+  constructor(reason: Reason, detail?: string, options: BrokerErrorOptions = {}) {
+    super(
+      detail ?? REASONS[reason].text,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = 'BrokerError';
     this.reason = reason;
     this.detail = detail;
+    this.failed = options.failed;
+    this.own = options.own;
   }
 }
