@@ -1,6 +1,12 @@
 // Issues X.509 certificates: ECDSA P-256 by node:crypto, encoded with node-forge's ASN.1 (node-forge knows no EC keys,
 // node:crypto issues no certificates; together they do). For `coatcheck dev`, tests, and the controller.
-import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from 'node:crypto';
 import { isIP } from 'node:net';
 import forge from 'node-forge';
 
@@ -52,7 +58,10 @@ export function issueCertificate(
   authority: { certificate: string; key: KeyObject | string },
 ): IssuedCertificate {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const organizations = (request.organizations ?? []).map((value) => ({ name: 'organizationName', value }));
+  const organizations = (request.organizations ?? []).map((value) => ({
+    name: 'organizationName',
+    value,
+  }));
   const certificate = build({
     subject: [...organizations, { name: 'commonName', value: request.commonName }],
     issuer: readCommonName(authority.certificate),
@@ -61,8 +70,14 @@ export function issueCertificate(
     extensions: [
       { name: 'basicConstraints', cA: false, critical: true },
       { name: 'keyUsage', digitalSignature: true, critical: true },
-      { name: 'extKeyUsage', serverAuth: request.usage !== 'client', clientAuth: request.usage === 'client' },
-      ...(request.names.length > 0 ? [{ name: 'subjectAltName', altNames: request.names.map(toAltName) }] : []),
+      {
+        name: 'extKeyUsage',
+        serverAuth: request.usage !== 'client',
+        clientAuth: request.usage === 'client',
+      },
+      ...(request.names.length > 0
+        ? [{ name: 'subjectAltName', altNames: request.names.map(toAltName) }]
+        : []),
     ],
     publicKey: createPublicKey(privateKey),
     signingKey: authority.key,
@@ -115,11 +130,27 @@ function build(options: Build): string {
   certificate.setIssuer(options.issuer);
   certificate.setExtensions(options.extensions);
   // forge asks for the algorithm and an RSA key here; both are put right in the ASN.1 below.
-  Object.assign(certificate, { signatureOid: OID_ECDSA_WITH_SHA256, siginfo: { algorithmOid: OID_ECDSA_WITH_SHA256 } });
+  Object.assign(certificate, {
+    signatureOid: OID_ECDSA_WITH_SHA256,
+    siginfo: { algorithmOid: OID_ECDSA_WITH_SHA256 },
+  });
   const tbs = getTbs(certificate, options.publicKey);
-  const signature = sign('sha256', Buffer.from(asn1.toDer(tbs).getBytes(), 'binary'), options.signingKey);
+  const signature = sign(
+    'sha256',
+    Buffer.from(asn1.toDer(tbs).getBytes(), 'binary'),
+    options.signingKey,
+  );
   const der = asn1.toDer(
-    sequence([tbs, algorithm(), asn1.create(asn1.Class.UNIVERSAL, asn1.Type.BITSTRING, false, `\0${signature.toString('binary')}`)]),
+    sequence([
+      tbs,
+      algorithm(),
+      asn1.create(
+        asn1.Class.UNIVERSAL,
+        asn1.Type.BITSTRING,
+        false,
+        `\0${signature.toString('binary')}`,
+      ),
+    ]),
   );
   return forge.pem.encode({ type: 'CERTIFICATE', body: der.getBytes() }).replaceAll('\r\n', '\n');
 }
@@ -133,7 +164,9 @@ function getTbs(certificate: forge.pki.Certificate, publicKey: KeyObject): forge
   const parts = tbs.value as forge.asn1.Asn1[];
   // version, serial, signature algorithm, issuer, validity, subject, subjectPublicKeyInfo, …
   parts[2] = algorithm();
-  parts[6] = asn1.fromDer((publicKey.export({ type: 'spki', format: 'der' }) as Buffer).toString('binary'));
+  parts[6] = asn1.fromDer(
+    (publicKey.export({ type: 'spki', format: 'der' }) as Buffer).toString('binary'),
+  );
   return tbs;
 }
 

@@ -96,7 +96,9 @@ function trackSockets(server: Server, event: 'connection' | 'secureConnection'):
 async function drain(server: Server, sockets: Set<Socket>, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   // A kept-alive connection would hold close() open: answers from now on end theirs, idle ones end now.
-  server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'));
+  server.prependListener('request', (_request, response) =>
+    response.setHeader('Connection', 'close'),
+  );
   server.closeIdleConnections();
   const idle = setInterval(() => server.closeIdleConnections(), 50);
   const force = setTimeout(() => {
@@ -128,7 +130,9 @@ export function listenOperations(options: OperationsOptions): Promise<RunningSer
       if (path === '/livez') return answer(200, 'ok\n');
       if (path === '/readyz') {
         const obstacles = options.findObstacles();
-        return obstacles.length === 0 ? answer(200, 'ok\n') : answer(503, `${obstacles.join('\n')}\n`);
+        return obstacles.length === 0
+          ? answer(200, 'ok\n')
+          : answer(503, `${obstacles.join('\n')}\n`);
       }
       if (path === '/metrics') {
         options.renderMetrics().then(

@@ -9,8 +9,19 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 // Keys that must never carry a value to a log, wherever a field object holds them.
 const SECRET_KEYS = [
-  'authorization', 'cookie', 'token', 'subject_token', 'access_token', 'refresh_token', 'client_secret',
-  'client_assertion', 'jwt', 'password', 'secret', 'privateKey', 'key',
+  'authorization',
+  'cookie',
+  'token',
+  'subject_token',
+  'access_token',
+  'refresh_token',
+  'client_secret',
+  'client_assertion',
+  'jwt',
+  'password',
+  'secret',
+  'privateKey',
+  'key',
 ];
 
 export interface LoggerOptions {

@@ -103,7 +103,10 @@ export function list(
   options: Common<readonly string[]> & { pattern?: RegExp; allowed?: string },
 ): Setting<readonly string[]> {
   return make('list', options, (value) => {
-    const items = value.split(',').map((item) => item.trim()).filter((item) => item !== '');
+    const items = value
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== '');
     if (options.pattern && !items.every((item) => options.pattern?.test(item))) {
       throw new Error(`every item must be ${options.allowed ?? `like ${options.pattern.source}`}`);
     }
@@ -149,7 +152,8 @@ export function parseListenAddress(value: string): ListenAddress {
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(value);
   const port = Number(match?.[3]);
   const host = match?.[1] ?? match?.[2] ?? '';
-  const isHost = host === '' || isIP(host) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(host);
+  const isHost =
+    host === '' || isIP(host) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(host);
   if (!match || port > 65_535 || !isHost) throw new Error('must be host:port, [v6]:port or :port');
   return { host: host === '' ? '::' : host, port };
 }
@@ -270,22 +274,46 @@ function parseArguments(
       operands.push(argument);
       continue;
     }
-    const [given = '', inline] = splitOnce(argument, '=');
-    const name = byFlag.get(given);
-    if (name === undefined) {
-      problems.push(`${given} is not a flag of this command${didYouMean(given, byFlag.keys())}`);
-      continue;
-    }
-    const next = args[i + 1];
-    if (inline !== undefined) flags.set(name, inline);
-    else if (table[name]?.isSwitch && next !== 'true' && next !== 'false') flags.set(name, 'true');
-    else if (next === undefined) problems.push(`${given} needs a value`);
-    else {
-      flags.set(name, next);
-      i++;
-    }
+    const used = takeFlag({ table, byFlag, flags, problems }, argument, args[i + 1]);
+    if (used === 'with-next') i++;
   }
   return { flags, operands };
+}
+
+interface FlagReading {
+  readonly table: SettingsTable;
+  /** `--broker-url` → `brokerUrl`. */
+  readonly byFlag: ReadonlyMap<string, string>;
+  readonly flags: Map<string, string>;
+  readonly problems: string[];
+}
+
+/** Reads `--flag`, `--flag=value` or `--flag value`; says whether the next argument was its value. */
+function takeFlag(
+  { table, byFlag, flags, problems }: FlagReading,
+  argument: string,
+  next: string | undefined,
+): 'alone' | 'with-next' {
+  const [given, inline] = splitOnce(argument, '=');
+  const name = byFlag.get(given);
+  if (name === undefined) {
+    problems.push(`${given} is not a flag of this command${didYouMean(given, byFlag.keys())}`);
+    return 'alone';
+  }
+  if (inline !== undefined) {
+    flags.set(name, inline);
+    return 'alone';
+  }
+  if (table[name]?.isSwitch && next !== 'true' && next !== 'false') {
+    flags.set(name, 'true');
+    return 'alone';
+  }
+  if (next === undefined) {
+    problems.push(`${given} needs a value`);
+    return 'alone';
+  }
+  flags.set(name, next);
+  return 'with-next';
 }
 
 function splitOnce(value: string, separator: string): [string, string | undefined] {
@@ -295,13 +323,16 @@ function splitOnce(value: string, separator: string): [string, string | undefine
 
 // What the kubelet adds for every Service of the namespace (`COATCHECK_BROKER_SERVICE_HOST`, `…_PORT_443_TCP_ADDR`):
 // a Service named coatcheck-… must not stop the process. No setting may end like one of these (test/common checks it).
-const SERVICE_LINK = /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
+const SERVICE_LINK =
+  /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
 
 function findUnknownVariables(
   table: SettingsTable,
   environment: Readonly<Record<string, string | undefined>>,
 ): string[] {
-  const known = Object.entries(table).flatMap(([name, s]) => (s.flagOnly ? [] : [toVariable(name)]));
+  const known = Object.entries(table).flatMap(([name, s]) =>
+    s.flagOnly ? [] : [toVariable(name)],
+  );
   return Object.keys(environment)
     .filter((name) => name.startsWith(ENVIRONMENT_PREFIX))
     .filter((name) => !known.includes(name) && !SERVICE_LINK.test(name))

@@ -3,7 +3,13 @@
 
 export const ADMISSION_API_VERSION = 'admission.k8s.io/v1';
 
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+export type Json =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly Json[]
+  | { readonly [key: string]: Json };
 export type JsonObject = { readonly [key: string]: Json };
 
 export interface AdmissionRequest {

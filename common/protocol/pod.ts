@@ -20,7 +20,12 @@ export const CA_FILE = 'ca.crt';
 export const DATA_LINK = '..data';
 
 /** Variables the apps get; never over the pod's own. */
-export const APP_VARIABLES = ['AUTH_TOKEN_FILE', 'AUTH_TOKEN_DIR', 'AUTH_ISSUER', 'AUTH_CA_FILE'] as const;
+export const APP_VARIABLES = [
+  'AUTH_TOKEN_FILE',
+  'AUTH_TOKEN_DIR',
+  'AUTH_ISSUER',
+  'AUTH_CA_FILE',
+] as const;
 
 export const MODES = ['init', 'refresh'] as const;
 export type Mode = (typeof MODES)[number];

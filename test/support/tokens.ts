@@ -3,7 +3,8 @@
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-const root = process.env.COATCHECK_TEST_OUTPUT ?? path.join(import.meta.dirname, '../../.test-output/adhoc');
+const root =
+  process.env.COATCHECK_TEST_OUTPUT ?? path.join(import.meta.dirname, '../../.test-output/adhoc');
 let count = 0;
 
 /** Remembers a token whose appearance in any kept text is a leak. Returns it, so that it can wrap an expression. */

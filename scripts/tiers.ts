@@ -1,0 +1,108 @@
+// Runs tiers of tests one after another: mocha on a folder list, counts, the leak scan, one closing line.
+// Used by scripts/test.ts and scripts/test-cluster.ts; .ci/run adds up what they leave in .test-output/<run>.json.
+import { spawn } from 'node:child_process';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { reportLeaks, scanForTokens } from './leak-scan.ts';
+
+export const ROOT = path.join(import.meta.dirname, '..');
+const OUTPUT = path.join(ROOT, '.test-output');
+
+export interface Tier {
+  readonly name: string;
+  /** Mocha's file patterns. */
+  readonly specs: readonly string[];
+  /** What this machine lacks for the tier, a sentence that says what to install; undefined when nothing. */
+  readonly findLack?: () => string | undefined;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** Runs the tiers and exits: 0 when nothing failed and, in CI, nothing was skipped. */
+export async function runTiers(run: string, tiers: readonly Tier[]): Promise<never> {
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const tier of tiers) {
+    const lack = tier.findLack?.();
+    if (lack !== undefined) {
+      console.log(`\n!!! SKIPPED tier "${tier.name}": ${lack}\n`);
+      total.skipped += 1;
+      continue;
+    }
+    const counts = await runTier(tier);
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+  }
+  mkdirSync(OUTPUT, { recursive: true });
+  writeFileSync(path.join(OUTPUT, `${run}.json`), JSON.stringify(total));
+  const skipsFail = Boolean(process.env.CI) && total.skipped > 0;
+  if (skipsFail) console.error('\nA skipped tier or test is a failure in CI.');
+  console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+  process.exit(total.failed > 0 || skipsFail || total.passed === 0 ? 1 : 0);
+}
+
+async function runTier(tier: Tier): Promise<Counts> {
+  const folder = path.join(OUTPUT, tier.name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const started = performance.now();
+  console.log(`\n=== ${tier.name}`);
+  const countsFile = path.join(folder, 'counts.json');
+  const code = await runMocha(tier, folder, countsFile);
+  const counts: Counts = existsSync(countsFile)
+    ? (JSON.parse(readFileSync(countsFile, 'utf8')) as Counts)
+    : { passed: 0, failed: 0, skipped: 0 };
+  // Mocha that died, or failed outside a test, must not look like a tier that passed.
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
+  counts.failed += reportLeaks(tier.name, scanForTokens(folder));
+  console.log(`${tier.name}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  return counts;
+}
+
+function runMocha(tier: Tier, folder: string, countsFile: string): Promise<number> {
+  const mocha = path.join(ROOT, 'node_modules/mocha/bin/mocha.js');
+  const args = [
+    mocha,
+    '--reporter',
+    path.join(ROOT, 'test/support/reporter.cjs'),
+    ...tier.specs,
+    ...process.argv.slice(2),
+  ];
+  const log = createWriteStream(path.join(folder, 'mocha.log'));
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        ...tier.environment,
+        PATH: `${path.join(ROOT, 'node_modules/.bin')}:${process.env.PATH ?? ''}`,
+        COATCHECK_TEST_OUTPUT: folder,
+        COATCHECK_TEST_COUNTS: countsFile,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const [stream, out] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ] as const) {
+      stream.on('data', (chunk: Buffer) => {
+        out.write(chunk);
+        log.write(chunk);
+      });
+    }
+    child.once('error', reject);
+    child.once('close', (code) => log.end(() => resolve(code ?? 1)));
+  });
+}
