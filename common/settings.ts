@@ -22,6 +22,8 @@ export interface Setting<T> {
   readonly flagOnly?: boolean;
   /** True for a setting that takes no argument as a flag (`--check`). */
   readonly isSwitch?: boolean;
+  /** A one-letter flag beside the long one (`f` for `-f`). */
+  readonly short?: string;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a table holds settings of many types; each is recovered by SettingsOf.
@@ -35,6 +37,7 @@ interface Common<T> {
   default?: T;
   flagOnly?: boolean;
   defaultText?: string;
+  short?: string;
 }
 
 /** Everything that is wrong with the settings, in one message. The process exits with code 2. */
@@ -184,6 +187,7 @@ function make<T>(kind: string, options: Common<T>, parse: (text: string) => T): 
     ...(options.default !== undefined && { default: options.default }),
     ...(options.defaultText !== undefined && { defaultText: options.defaultText }),
     ...(options.flagOnly && { flagOnly: true }),
+    ...(options.short !== undefined && { short: options.short }),
   };
 }
 
@@ -262,6 +266,7 @@ function parseArguments(
   problems: string[],
 ): { flags: Map<string, string>; operands: string[] } {
   const byFlag = new Map(Object.keys(table).map((name) => [toFlag(name), name]));
+  for (const [name, { short }] of Object.entries(table)) if (short) byFlag.set(`-${short}`, name);
   const flags = new Map<string, string>();
   const operands: string[] = [];
   for (let i = 0; i < args.length; i++) {
@@ -270,7 +275,8 @@ function parseArguments(
       operands.push(...args.slice(i + 1));
       break;
     }
-    if (!argument.startsWith('--')) {
+    // A lone dash means standard input everywhere and is an operand.
+    if (!argument.startsWith('-') || argument === '-') {
       operands.push(argument);
       continue;
     }
@@ -342,7 +348,8 @@ function findUnknownVariables(
 /** The flags of a command as `--help` prints them. */
 export function describeFlags(table: SettingsTable): string {
   const rows = Object.entries(table).map(([name, setting]) => {
-    const left = setting.isSwitch ? toFlag(name) : `${toFlag(name)} <${setting.kind}>`;
+    const flags = setting.short ? `-${setting.short}, ${toFlag(name)}` : toFlag(name);
+    const left = setting.isSwitch ? flags : `${flags} <${setting.kind}>`;
     return { left, setting, name };
   });
   const width = Math.min(44, Math.max(...rows.map((row) => row.left.length)) + 2);

@@ -66,6 +66,16 @@ describe('settings', () => {
     expect(settings.check).to.equal(true);
   });
 
+  it('knows one-letter flags, takes a lone dash as an operand, and refuses unknown dashes', () => {
+    const short = { file: path({ doc: 'f', short: 'f', flagOnly: true }) };
+    const read = readSettings(short, { args: ['-f', '-', '-'] });
+    expect([read.settings.file, read.operands]).to.deep.equal(['-', ['-']]);
+    expect(() => readSettings(short, { args: ['-f', 'x', '-z'] })).to.throw(
+      SettingsError,
+      '-z is not a flag',
+    );
+  });
+
   it('tells every problem in one message and no value', () => {
     const problems = problemsOf(
       ['--mode', 'hunter2', '--deadline-seconds=hunter2', '--modee', 'x'],
