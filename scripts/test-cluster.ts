@@ -1,0 +1,39 @@
+// `make test-cluster`: the product on a real kube-apiserver. Builds what it needs into a cache outside the checkout,
+// then runs the suites inside namespaces of their own (test/cluster/README.md). Arguments go to mocha.
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { findLack, openBinaries } from '../test/cluster/harness/binaries.ts';
+import { findIsolation, isolate } from '../test/cluster/harness/isolation.ts';
+import { ROOT, runTiers } from './tiers.ts';
+
+const HARNESS = path.join(ROOT, 'test/cluster/harness/main.ts');
+const foreign = Boolean(process.env.TEST_KUBECONFIG);
+
+/** With TEST_KUBECONFIG nothing is built or isolated: the cluster is out there. */
+function findWhatLacks(): string | undefined {
+  if (!foreign) return findLack(process.env);
+  return process.env.TEST_CALLBACK_HOST
+    ? undefined
+    : 'with TEST_KUBECONFIG, set TEST_CALLBACK_HOST to the address at which that cluster reaches this machine (the webhook runs here)';
+}
+
+if (findWhatLacks() === undefined && !foreign) await openBinaries(process.env);
+const isolation = foreign ? 'none' : findIsolation();
+if (isolation === 'none' && !foreign) {
+  console.log(
+    'No namespaces here (neither root nor user namespaces): the cluster runs as plain processes.',
+  );
+}
+
+await runTiers('test-cluster', [
+  {
+    name: 'cluster',
+    specs: ['test/cluster/*/**/*.test.ts'],
+    findLack: findWhatLacks,
+    wrap: (command, folder) => {
+      const work = path.join(folder, 'work');
+      mkdirSync(work);
+      return isolate(isolation, work, [process.execPath, HARNESS, ...command]);
+    },
+  },
+]);

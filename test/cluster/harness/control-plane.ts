@@ -1,0 +1,184 @@
+// etcd, kube-apiserver and, where there is one, kube-controller-manager: real programs on one address, with everything
+// they write below one folder. The node (containerd, kubelet, kube-proxy, DNS) is not theirs and joins beside them.
+import { mkdirSync } from 'node:fs';
+import { request } from 'node:https';
+import path from 'node:path';
+import type { ClusterBinaries } from './binaries.ts';
+import { writeKubeconfig } from './kubeconfig.ts';
+import { type ClusterPki, createPki } from './pki.ts';
+import { findFreePorts } from './ports.ts';
+import { type RunningProcess, startProcess } from './process.ts';
+
+/** kubeadm's default: many clusters in the world state this very issuer. */
+const ISSUER = 'https://kubernetes.default.svc.cluster.local';
+const ADDRESS = '127.0.0.1';
+
+export interface ControlPlane {
+  /** `https://…` of the API server. */
+  readonly server: string;
+  /** Of an administrator (`system:masters`). */
+  readonly kubeconfig: string;
+  readonly pki: ClusterPki;
+  stop(): Promise<void>;
+}
+
+export interface ControlPlaneOptions {
+  binaries: ClusterBinaries;
+  /** An existing, empty folder. */
+  folder: string;
+  now: number;
+}
+
+/** Resolves when the API server is ready; what was already started is stopped when something fails. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { binaries, folder, now } = options;
+  const pki = createPki(folder, [ADDRESS, 'localhost', 'kubernetes.default.svc', '10.96.0.1'], now);
+  const [etcdPort = 0, peerPort = 0, apiPort = 0, managerPort = 0] = await findFreePorts(4);
+  const server = `https://${ADDRESS}:${apiPort}`;
+  const kubeconfigOf = (name: string, commonName: string, organizations: readonly string[] = []) =>
+    writeKubeconfig(path.join(folder, `${name}.kubeconfig`), {
+      server,
+      caFile: pki.caFile,
+      client: pki.issueClient(commonName, organizations),
+    });
+  const kubeconfig = kubeconfigOf('admin', 'cluster-tier-admin', ['system:masters']);
+  const running: RunningProcess[] = [];
+  const stop = async () => {
+    // Newest first: an API server that lost its etcd takes long to go.
+    for (const process of running.toReversed()) await process.stop();
+  };
+  try {
+    running.push(await startEtcd({ binary: binaries.etcd, folder, port: etcdPort, peerPort }));
+    running.push(
+      await startApiServer({ binary: binaries.apiServer, pki, etcdPort, port: apiPort }),
+    );
+    if (binaries.controllerManager) {
+      const manager = kubeconfigOf('controller-manager', 'system:kube-controller-manager');
+      running.push(
+        await startControllerManager({
+          binary: binaries.controllerManager,
+          pki,
+          kubeconfig: manager,
+          port: managerPort,
+        }),
+      );
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { server, kubeconfig, pki, stop };
+}
+
+function startEtcd(options: {
+  binary: string;
+  folder: string;
+  port: number;
+  peerPort: number;
+}): Promise<RunningProcess> {
+  const data = path.join(options.folder, 'etcd');
+  mkdirSync(data, { mode: 0o700 });
+  const client = `http://${ADDRESS}:${options.port}`;
+  const peer = `http://${ADDRESS}:${options.peerPort}`;
+  return startProcess({
+    name: 'etcd',
+    command: options.binary,
+    args: [
+      '--name=etcd',
+      `--data-dir=${data}`,
+      // Nothing here outlives the run.
+      '--unsafe-no-fsync',
+      `--listen-client-urls=${client}`,
+      `--advertise-client-urls=${client}`,
+      `--listen-peer-urls=${peer}`,
+      `--initial-advertise-peer-urls=${peer}`,
+      `--initial-cluster=etcd=${peer}`,
+    ],
+    isReady: async () => {
+      const answer = await fetch(`${client}/health`).catch(() => undefined);
+      return answer !== undefined && (await answer.text()).includes('true');
+    },
+  });
+}
+
+function startApiServer(options: {
+  binary: string;
+  pki: ClusterPki;
+  etcdPort: number;
+  port: number;
+}): Promise<RunningProcess> {
+  const { pki } = options;
+  return startProcess({
+    name: 'kube-apiserver',
+    command: options.binary,
+    args: [
+      `--etcd-servers=http://${ADDRESS}:${options.etcdPort}`,
+      `--bind-address=${ADDRESS}`,
+      `--advertise-address=${ADDRESS}`,
+      `--secure-port=${options.port}`,
+      // A loopback address cannot be an endpoint of the `kubernetes` Service.
+      '--endpoint-reconciler-type=none',
+      `--client-ca-file=${pki.caFile}`,
+      `--tls-cert-file=${pki.serverCertificateFile}`,
+      `--tls-private-key-file=${pki.serverKeyFile}`,
+      `--service-account-issuer=${ISSUER}`,
+      `--service-account-key-file=${pki.serviceAccountPublicKeyFile}`,
+      `--service-account-signing-key-file=${pki.serviceAccountKeyFile}`,
+      '--service-cluster-ip-range=10.96.0.0/16',
+      '--authorization-mode=Node,RBAC',
+      '--enable-admission-plugins=NodeRestriction',
+      '--allow-privileged',
+      '--v=1',
+    ],
+    isReady: () => isHealthy(options.port, '/readyz', pki.ca.certificate),
+  });
+}
+
+interface Manager {
+  binary: string;
+  pki: ClusterPki;
+  kubeconfig: string;
+  port: number;
+}
+
+function startControllerManager({
+  binary,
+  pki,
+  kubeconfig,
+  port,
+}: Manager): Promise<RunningProcess> {
+  return startProcess({
+    name: 'kube-controller-manager',
+    command: binary,
+    args: [
+      `--kubeconfig=${kubeconfig}`,
+      `--authentication-kubeconfig=${kubeconfig}`,
+      `--authorization-kubeconfig=${kubeconfig}`,
+      `--service-account-private-key-file=${pki.serviceAccountKeyFile}`,
+      `--root-ca-file=${pki.caFile}`,
+      '--use-service-account-credentials',
+      '--leader-elect=false',
+      `--bind-address=${ADDRESS}`,
+      `--secure-port=${port}`,
+      `--tls-cert-file=${pki.serverCertificateFile}`,
+      `--tls-private-key-file=${pki.serverKeyFile}`,
+      '--v=1',
+    ],
+    isReady: () => isHealthy(port, '/healthz', pki.ca.certificate),
+  });
+}
+
+function isHealthy(port: number, endpoint: string, ca: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const asked = request(
+      { host: ADDRESS, port, path: endpoint, ca, timeout: 2000, agent: false },
+      (answer) => {
+        answer.resume();
+        resolve(answer.statusCode === 200);
+      },
+    );
+    asked.once('timeout', () => asked.destroy());
+    asked.once('error', () => resolve(false));
+    asked.end();
+  });
+}

@@ -1,0 +1,86 @@
+// Inside of the tier: brings a cluster up (or takes the one that TEST_KUBECONFIG names), runs the command it was given
+// with the cluster's facts in a file, and takes everything down again. Usage: node main.ts <command> [argument …]
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { openBinaries } from './binaries.ts';
+import { CLUSTER_VARIABLE, type ClusterFacts } from './cluster.ts';
+import { startControlPlane } from './control-plane.ts';
+import { readForeignCluster } from './foreign.ts';
+import { dieWithParent, type RunningProcess, startProcess } from './process.ts';
+
+type Target = Omit<ClusterFacts, 'socket' | 'workFolder'> & { stop: () => Promise<void> };
+
+const workFolder = path.join(process.env.COATCHECK_TEST_OUTPUT ?? '', 'work');
+
+async function openTarget(): Promise<Target> {
+  const foreign = process.env.TEST_KUBECONFIG;
+  if (foreign)
+    return { ...readForeignCluster(foreign, workFolder, process.env), stop: async () => undefined };
+  const binaries = await openBinaries(process.env);
+  const folder = path.join(workFolder, 'control-plane');
+  mkdirSync(folder);
+  const { server, kubeconfig, pki, stop } = await startControlPlane({
+    binaries,
+    folder,
+    now: Date.now(),
+  });
+  return {
+    kubectl: binaries.kubectl,
+    kubeconfig,
+    server,
+    caFile: pki.caFile,
+    hasControllers: binaries.controllerManager !== undefined,
+    isOurs: true,
+    callbackHost: '127.0.0.1',
+    stop,
+  };
+}
+
+function startProxy(target: Target, socket: string): Promise<RunningProcess> {
+  return startProcess({
+    name: 'kubectl-proxy',
+    command: target.kubectl,
+    args: [`--kubeconfig=${target.kubeconfig}`, 'proxy', `--unix-socket=${socket}`],
+    isReady: async () => existsSync(socket),
+  });
+}
+
+function runCommand(command: readonly string[], environment: NodeJS.ProcessEnv): Promise<number> {
+  const [program = '', ...args] = [...dieWithParent(), ...command];
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { env: environment, stdio: 'inherit' });
+    // Ctrl-C reaches the whole group; a signal to this process alone is passed on, and teardown follows.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.on(signal, () => child.kill(signal));
+    child.once('error', reject);
+    child.once('exit', (code) => resolve(code ?? 1));
+  });
+}
+
+async function main(command: readonly string[]): Promise<number> {
+  const started = performance.now();
+  mkdirSync(workFolder, { recursive: true });
+  const target = await openTarget();
+  // Relative: a Unix socket's path holds 108 characters, and nobody knows how deep the checkout lies.
+  const socket = path.relative(process.cwd(), path.join(workFolder, 'api.sock'));
+  let proxy: RunningProcess | undefined;
+  try {
+    proxy = await startProxy(target, socket);
+    const { stop: _, ...rest } = target;
+    const facts: ClusterFacts = { ...rest, socket, workFolder };
+    const file = path.join(workFolder, 'cluster.json');
+    writeFileSync(file, JSON.stringify(facts));
+    console.log(`cluster ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    return await runCommand(command, { ...process.env, [CLUSTER_VARIABLE]: file });
+  } finally {
+    await proxy?.stop();
+    await target.stop();
+    // In a namespace of its own this is a mount that goes with it; its content need not stay until then.
+    for (const name of ['control-plane', 'kubectl', 'api.sock', 'cluster.json']) {
+      rmSync(path.join(workFolder, name), { recursive: true, force: true });
+    }
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));
