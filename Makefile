@@ -26,7 +26,7 @@ install: $(STAMP)
 
 $(STAMP): package-lock.json
 	@echo 'Installing Node 24 and the libraries from the npm registry into node_modules (once, about half a minute) …'
-	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@if [ ! -x $(NODE) ]; then echo 'No Node 24 package for this platform: using the Node on the PATH, which must be 24 or newer.'; \
 	  mkdir -p node_modules/.bin && ln -sf "$$(command -v node)" $(NODE); fi
 	@$(NODE) -e 'if (+process.versions.node.split(".")[0] < 24) { console.error("Node " + process.versions.node + " is too old: 24 or newer is needed."); process.exit(1); }'
