@@ -1,0 +1,105 @@
+// The keys under our prefix, before any value is understood: which exist, which of them carry an audience's name, and
+// what is said of one that does not exist.
+import type { JsonObject } from '../common/protocol/admission.ts';
+import type { PodAudience } from '../common/protocol/pod.ts';
+import { didYouMean } from '../common/spelling.ts';
+import { type Denial, type DenialCode, quote } from './errors.ts';
+
+/** Every key, without the prefix. Those of `NAMED_KEYS` also take a name of an audience after a dot. */
+export const KEYS = [
+  'audience',
+  'mode',
+  'role',
+  'containers',
+  'init-order',
+  'token-expiration',
+  'deadline',
+  'status',
+] as const;
+export const NAMED_KEYS = ['audience', 'role', 'containers'] as const;
+
+/** The annotations under the prefix, sorted into plain keys and named ones. Handed to the parsers of single values. */
+export interface GivenAnnotations {
+  readonly prefix: string;
+  readonly plain: ReadonlyMap<string, string>;
+  /** `audience.billing` is under `audience`, then `billing`. Sorted by name. */
+  readonly named: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  readonly deny: (code: DenialCode, key: string, problem: string) => void;
+}
+
+/** Sorts the keys under `prefix`; what no parser will look at (unknown keys, values that are no text) is denied here. */
+export function sortKeys(
+  annotations: JsonObject,
+  prefix: string,
+  denials: Denial[],
+): GivenAnnotations {
+  const plain = new Map<string, string>();
+  const named = new Map<string, Map<string, string>>();
+  const deny = (code: DenialCode, key: string, problem: string): void => {
+    const annotation = `${prefix}${key}`;
+    const shown = key.length > 70 ? `${prefix}${key.slice(0, 70)}…` : annotation;
+    denials.push({ code, annotation, message: `${shown}: ${problem}` });
+  };
+  // Sorted, so that messages do not depend on the order in which a map was written.
+  for (const key of Object.keys(annotations)
+    .filter((one) => one.startsWith(prefix))
+    .sort()) {
+    const name = key.slice(prefix.length);
+    // Written by us, trusted by nobody: also a copied or invented one.
+    if (name === 'status') continue;
+    const value = annotations[key];
+    const [base, audience] = splitKey(name);
+    if (base === undefined) denyUnknownKey(name, deny);
+    else if (typeof value !== 'string') deny('annotation_not_text', name, 'must be a string');
+    else if (audience === undefined) plain.set(name, value);
+    else named.set(base, (named.get(base) ?? new Map<string, string>()).set(audience, value));
+  }
+  return { prefix, plain, named, deny };
+}
+
+function splitKey(name: string): [base?: string, audience?: string] {
+  if ((KEYS as readonly string[]).includes(name)) return [name];
+  const dot = name.indexOf('.');
+  const base = name.slice(0, Math.max(dot, 0));
+  return (NAMED_KEYS as readonly string[]).includes(base) ? [base, name.slice(dot + 1)] : [];
+}
+
+function denyUnknownKey(name: string, deny: GivenAnnotations['deny']): void {
+  const allowed = KEYS.filter((key) => key !== 'status');
+  const dot = name.indexOf('.');
+  const guess = dot > 0 ? didYouMean(name.slice(0, dot), NAMED_KEYS) : didYouMean(name, allowed);
+  const named = NAMED_KEYS.map((key) => `${key}.<name>`);
+  deny(
+    'annotation_unknown',
+    name,
+    `is not a known annotation${guess}; allowed: ${[...allowed, ...named].join(', ')}`,
+  );
+}
+
+/** Whether `<key>.<name>` speaks of an audience of this pod; denied otherwise. */
+export function checkAudienceName(
+  { deny }: Pick<GivenAnnotations, 'deny'>,
+  {
+    key,
+    name,
+    audiences,
+  }: { key: string; name: string; audiences: readonly Pick<PodAudience, 'name'>[] },
+): boolean {
+  const names = audiences.map((one) => one.name);
+  if (names.includes(name)) return true;
+  // Where no audience could be read, its own denial says so; a second one about its name would only puzzle.
+  if (names.length > 0) {
+    const guess = didYouMean(name, names);
+    deny(
+      'audience_name_unknown',
+      `${key}.${name}`,
+      `this pod has no audience named ${quote(name)}${guess}; allowed: ${names.join(', ')}`,
+    );
+  }
+  return false;
+}
+
+/** Splits at commas; blanks around an item do not count, an empty item stays and is for the caller to refuse. */
+export function splitList(text: string): readonly string[] {
+  return text.split(',').map((item) => item.replace(/^ +| +$/g, ''));
+}

@@ -1,0 +1,106 @@
+// What a container that gets a token is given: mounts of the tokens volume and four variables. Nothing of the container's
+// own is touched; mounts of our volume that differ are ours and are put right.
+import type { JsonObject, PatchOperation } from '../common/protocol/admission.ts';
+import { CA_FILE, type PodAudience, TOKEN_FILE, TOKENS_VOLUME } from '../common/protocol/pod.ts';
+import { type Denial, quote } from './errors.ts';
+import type { InjectSettings } from './inject-settings.ts';
+import { findMember, findText, isSameJson } from './json.ts';
+import { findLinkedMount, findMountDenials, toTokenMounts } from './mounts.ts';
+import type { Target } from './targets.ts';
+
+/** Where the steps of one injection put what they found. */
+export interface Findings {
+  readonly operations: PatchOperation[];
+  readonly warnings: string[];
+  readonly denials: Denial[];
+}
+
+interface AppOptions {
+  readonly settings: InjectSettings;
+  /** All of the pod's. */
+  readonly audiences: readonly PodAudience[];
+}
+
+/** Adds what `target` lacks. */
+export function patchAppContainer(target: Target, options: AppOptions, found: Findings): void {
+  const { mountRoot } = options.settings;
+  found.denials.push(...findMountDenials(target.container, { mountRoot, isTarget: true }));
+  const linked = findLinkedMount(target.container, mountRoot);
+  if (linked !== undefined) {
+    found.warnings.push(
+      `container ${target.container.name} mounts ${linked}; where its image links /var/run to /run, that hides the tokens at ${mountRoot}`,
+    );
+  }
+  patchEnv(target, options, found);
+  patchMounts(target, options, found);
+}
+
+/** The variables for one container; the first of its audiences is the one that AUTH_TOKEN_FILE names. */
+export function toAppVariables(
+  { audiences: given }: Pick<Target, 'audiences'>,
+  { settings, audiences }: AppOptions,
+): readonly { name: string; value: string }[] {
+  const { mountRoot, issuer, brokerCa } = settings;
+  const first = `${mountRoot}/${given[0]?.name}`;
+  const caDirectory = given.length === audiences.length ? mountRoot : first;
+  return [
+    { name: 'AUTH_TOKEN_FILE', value: `${first}/${TOKEN_FILE}` },
+    { name: 'AUTH_TOKEN_DIR', value: mountRoot },
+    { name: 'AUTH_ISSUER', value: issuer.replaceAll('$', '$$$$') },
+    // Without a CA of the operator's there is no such file.
+    ...(brokerCa ? [{ name: 'AUTH_CA_FILE', value: `${caDirectory}/${CA_FILE}` }] : []),
+  ];
+}
+
+function patchEnv(target: Target, options: AppOptions, { operations, warnings }: Findings): void {
+  const { list, index, name, env, raw } = target.container;
+  const own = new Map(env.map((variable) => [findText(variable, 'name'), variable]));
+  const missing: JsonObject[] = [];
+  for (const wanted of toAppVariables(target, options)) {
+    const present = own.get(wanted.name);
+    if (!present) missing.push(wanted);
+    else if (!isSameJson(present, wanted)) {
+      warnings.push(`container ${name} sets ${wanted.name} itself; its own value stays`);
+    }
+  }
+  if (missing.length === 0) return;
+  const path = `/spec/${list}/${index}/env`;
+  if (findMember(raw, 'env') === undefined) operations.push({ op: 'add', path, value: missing });
+  // First, so that the pod's own variables may refer to ours as $(AUTH_TOKEN_FILE).
+  else
+    missing.forEach((value, i) => {
+      operations.push({ op: 'add', path: `${path}/${i}`, value });
+    });
+}
+
+function patchMounts(target: Target, { settings, audiences }: AppOptions, found: Findings): void {
+  const { list, index, name, mounts, raw } = target.container;
+  const wanted = toTokenMounts(settings.mountRoot, { given: target.audiences, all: audiences });
+  const ours = mounts.flatMap((mount, at) => (mount.name === TOKENS_VOLUME ? [{ mount, at }] : []));
+  const path = `/spec/${list}/${index}/volumeMounts`;
+  const isAt = (mount: JsonObject, other: JsonObject) => mount.mountPath === other.mountPath;
+  const open = wanted.filter((one) => !ours.some(({ mount }) => isSameJson(mount, one)));
+  const spare = ours.filter(({ mount }) => !wanted.some((one) => isSameJson(mount, one)));
+  const added: JsonObject[] = [];
+  for (const one of open) {
+    const same = spare.findIndex(({ mount }) => isAt(mount, one));
+    const [replaced] = spare.splice(Math.max(same, 0), 1);
+    if (!replaced) added.push(one);
+    else {
+      found.operations.push({ op: 'replace', path: `${path}/${replaced.at}`, value: one });
+      found.warnings.push(
+        `container ${name} mounted ${TOKENS_VOLUME} in another way; the mount was replaced`,
+      );
+    }
+  }
+  for (const { mount } of spare) {
+    found.denials.push({
+      code: 'reserved_volume_mounted',
+      message: `spec.${list}[${index}] (${quote(name)}) also mounts ${TOKENS_VOLUME} at ${quote(findText(mount, 'mountPath') ?? '')}; allowed: ${wanted.map((one) => one.mountPath).join(', ')}`,
+    });
+  }
+  if (added.length === 0) return;
+  if (findMember(raw, 'volumeMounts') === undefined)
+    found.operations.push({ op: 'add', path, value: added });
+  else for (const value of added) found.operations.push({ op: 'add', path: `${path}/-`, value });
+}

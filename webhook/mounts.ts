@@ -1,0 +1,87 @@
+// Where the tokens appear in a container, and which mounts of the pod's own stand in the way. Paths are compared as the
+// container sees them: `//`, `.`, `..` and a trailing slash change nothing.
+import { posix } from 'node:path';
+import type { JsonObject } from '../common/protocol/admission.ts';
+import { IDENTITY_VOLUME, type PodAudience, TOKENS_VOLUME } from '../common/protocol/pod.ts';
+import type { Denial } from './errors.ts';
+import { quote } from './errors.ts';
+import { findText } from './json.ts';
+import type { PodContainer } from './pod.ts';
+
+/** The mounts of a container: the whole volume where it gets every audience, else one directory for each it gets. */
+export function toTokenMounts(
+  mountRoot: string,
+  { given, all }: { given: readonly PodAudience[]; all: readonly PodAudience[] },
+): readonly JsonObject[] {
+  if (given.length === all.length)
+    return [{ name: TOKENS_VOLUME, mountPath: mountRoot, readOnly: true }];
+  // The exchange has made these directories before any such container starts, and swaps files inside of them.
+  return given.map(({ name }) => ({
+    name: TOKENS_VOLUME,
+    mountPath: `${mountRoot}/${name}`,
+    readOnly: true,
+    subPath: name,
+  }));
+}
+
+/** The path of a mount as the container sees it, absolute and without detours. */
+function toPlainPath(mount: JsonObject): string {
+  return posix.resolve('/', findText(mount, 'mountPath') ?? '');
+}
+
+function isAtOrBelow(path: string, root: string): boolean {
+  return path === root || path.startsWith(root === '/' ? '/' : `${root}/`);
+}
+
+const isOurVolume = (mount: JsonObject) =>
+  mount.name === TOKENS_VOLUME || mount.name === IDENTITY_VOLUME;
+
+/** What the container's own mounts make impossible. `isTarget`: whether it gets a token at all. */
+export function findMountDenials(
+  { list, index, name, mounts }: PodContainer,
+  { mountRoot, isTarget }: { mountRoot: string; isTarget: boolean },
+): readonly Denial[] {
+  const where = `spec.${list}[${index}] (${quote(name)})`;
+  return mounts.flatMap((mount): readonly Denial[] => {
+    const path = toPlainPath(mount);
+    if (mount.name === IDENTITY_VOLUME || (mount.name === TOKENS_VOLUME && !isTarget)) {
+      return [
+        {
+          code: 'reserved_volume_mounted',
+          message: `${where} mounts ${mount.name} at ${quote(path)}, which only Coatcheck may decide; allowed: no such mount`,
+        },
+      ];
+    }
+    if (!isTarget || isOurVolume(mount)) return [];
+    if (isAtOrBelow(path, mountRoot)) {
+      return [
+        {
+          code: 'mount_conflict',
+          message: `${where} mounts ${quote(findText(mount, 'name') ?? '')} at ${quote(path)}, where the tokens go; allowed: any path outside ${mountRoot}`,
+        },
+      ];
+    }
+    if (mount.readOnly === true && isAtOrBelow(mountRoot, path)) {
+      return [
+        {
+          code: 'mount_conflict',
+          message: `${where} mounts ${quote(findText(mount, 'name') ?? '')} read-only at ${quote(path)}, above ${mountRoot}, so that the tokens could not be mounted; allowed: a writable mount, or any path that is not above`,
+        },
+      ];
+    }
+    return [];
+  });
+}
+
+/** Whether a mount meets our path by way of `/var/run` → `/run`, a link that most images have but not all. */
+export function findLinkedMount({ mounts }: PodContainer, mountRoot: string): string | undefined {
+  if (!mountRoot.startsWith('/var/run/')) return undefined;
+  const linked = mountRoot.slice('/var'.length);
+  return mounts
+    .filter((mount) => !isOurVolume(mount))
+    .map((mount) => ({ path: toPlainPath(mount), isReadOnly: mount.readOnly === true }))
+    .find(
+      ({ path, isReadOnly }) =>
+        isAtOrBelow(path, linked) || (isReadOnly && path !== '/' && isAtOrBelow(linked, path)),
+    )?.path;
+}
