@@ -1,0 +1,83 @@
+// One bounded GET for key material: https (or loopback), no redirect, a time and a size limit. The answer of the other
+// side is never quoted in an error.
+import { request as httpRequest, type RequestOptions } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { isKeyUrl } from './clusters.ts';
+
+export interface GetOptions {
+  /** PEM; the system's roots where it is left out. */
+  ca?: string;
+  bearer?: string;
+  timeoutMs?: number;
+  maxBytes?: number;
+}
+
+/** The other side answered with something else than 200. */
+export class StatusError extends Error {
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`answered ${status}`);
+    this.name = 'StatusError';
+    this.status = status;
+  }
+}
+
+export const FETCH_TIMEOUT_MS = 5000;
+const MAX_BYTES = 256 * 1024;
+
+/**
+ * Fetches a text.
+ * @throws StatusError for any status but 200 (a redirect too: following it would let the other side choose the host);
+ *   Error for an address that is not allowed, no connection, too slow, too large.
+ */
+export function get(url: string, options: GetOptions = {}): Promise<string> {
+  const { ca, bearer, timeoutMs = FETCH_TIMEOUT_MS, maxBytes = MAX_BYTES } = options;
+  if (!isKeyUrl(url)) return Promise.reject(new Error('the address is neither https nor loopback'));
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const isHttps = url.startsWith('https:');
+  const requestOptions: RequestOptions = {
+    // A connection of its own: these are rare, and a kept one hides a changed certificate or address.
+    agent: false,
+    signal: AbortSignal.timeout(timeoutMs),
+    headers: {
+      Accept: 'application/json',
+      ...(bearer === undefined ? {} : { Authorization: `Bearer ${bearer}` }),
+    },
+  };
+  const request = isHttps
+    ? httpsRequest(url, {
+        ...requestOptions,
+        minVersion: 'TLSv1.2',
+        ...(ca === undefined ? {} : { ca }),
+      })
+    : httpRequest(url, requestOptions);
+  request.on('error', (error) =>
+    reject(isTimeout(error) ? new Error(`no answer within ${timeoutMs} ms`) : error),
+  );
+  request.on('response', (response) => {
+    if (response.statusCode !== 200) {
+      request.destroy();
+      reject(new StatusError(response.statusCode ?? 0));
+      return;
+    }
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    response.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= maxBytes) chunks.push(chunk);
+      else request.destroy(new Error(`answered more than ${maxBytes} bytes`));
+    });
+    response.on('error', reject);
+    response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+  });
+  request.end();
+  return promise;
+}
+
+function isTimeout(error: Error): boolean {
+  return (
+    error.name === 'TimeoutError' ||
+    (error.cause instanceof Error && error.cause.name === 'TimeoutError')
+  );
+}

@@ -1,0 +1,101 @@
+// Where a cluster's key set is fetched: a URL, the API server, discovery, a file. One function each; when to fetch, and
+// what to do without an answer, is jwks.ts's.
+import { readFile } from 'node:fs/promises';
+import { type Cluster, isKeyUrl, type KeysFrom } from './clusters.ts';
+import { get, StatusError } from './fetch.ts';
+
+/** The API server refused the broker's own credential: the operator's problem, never the caller's. */
+export class CredentialRefused extends Error {
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`the API server answered ${status} to the broker's own credential`);
+    this.name = 'CredentialRefused';
+    this.status = status;
+  }
+}
+
+export interface SourceOptions {
+  timeoutMs?: number;
+}
+
+/** Fetches a key set's text. Every file (CA, token) is read anew, so that what was rotated is used at once. */
+export type LoadKeys = () => Promise<string>;
+
+/** The function that fetches the key set of `cluster`. */
+export function toLoadKeys(
+  cluster: Pick<Cluster, 'keys' | 'issuers'>,
+  options: SourceOptions = {},
+): LoadKeys {
+  const { keys } = cluster;
+  switch (keys.from) {
+    case 'url':
+      return async () => get(keys.url, { ...options, ...(await readCa(keys.caFile)) });
+    case 'apiServer':
+      return () => getFromApiServer(keys, options);
+    case 'discovery':
+      return () => getByDiscovery(keys, cluster.issuers, options);
+    case 'file':
+      return () => readFile(keys.file, 'utf8');
+  }
+}
+
+async function getFromApiServer(
+  keys: Extract<KeysFrom, { from: 'apiServer' }>,
+  options: SourceOptions,
+): Promise<string> {
+  const [ca, token] = await Promise.all([readCa(keys.caFile), readFile(keys.tokenFile, 'utf8')]);
+  try {
+    return await get(`${withoutSlash(keys.url)}/openid/v1/jwks`, {
+      ...options,
+      ...ca,
+      bearer: token.trim(),
+    });
+  } catch (error) {
+    if (error instanceof StatusError && (error.status === 401 || error.status === 403)) {
+      throw new CredentialRefused(error.status);
+    }
+    throw error;
+  }
+}
+
+async function getByDiscovery(
+  keys: Extract<KeysFrom, { from: 'discovery' }>,
+  issuers: readonly string[],
+  options: SourceOptions,
+): Promise<string> {
+  const ca = await readCa(keys.caFile);
+  const found = await get(`${withoutSlash(keys.url)}/.well-known/openid-configuration`, {
+    ...options,
+    ...ca,
+  });
+  const { issuer, jwks_uri: jwksUri } = parseDiscovery(found);
+  // OpenID Connect Discovery §4.3: a document that speaks for someone else is not this issuer's.
+  if (!issuers.includes(issuer)) throw new Error('the discovery document names another issuer');
+  const address = keys.jwksUri ?? jwksUri;
+  if (!isKeyUrl(address))
+    throw new Error('the discovery document names a jwks_uri that is not https');
+  return get(address, { ...options, ...ca });
+}
+
+function parseDiscovery(text: string): { issuer: string; jwks_uri: string } {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    throw new Error('the discovery document is not JSON');
+  }
+  const { issuer, jwks_uri: jwksUri } = Object(document) as Record<string, unknown>;
+  if (typeof issuer !== 'string' || typeof jwksUri !== 'string') {
+    throw new Error('the discovery document lacks issuer or jwks_uri');
+  }
+  return { issuer, jwks_uri: jwksUri };
+}
+
+async function readCa(file: string | undefined): Promise<{ ca?: string }> {
+  return file === undefined ? {} : { ca: await readFile(file, 'utf8') };
+}
+
+function withoutSlash(url: string): string {
+  return url.replace(/\/+$/, '');
+}

@@ -1,0 +1,45 @@
+// A refused subject token, with what may be said about it in log and audit: its fingerprint always, the rest only once
+// the signature was good.
+import { BrokerError, type FailedClaim, type OwnFacts, type Reason } from '../errors.ts';
+import type { Identity } from './identity.ts';
+
+export interface TokenFacts {
+  /** First 16 hex of the token's SHA-256. */
+  readonly fingerprint: string;
+  /** Present once the signature was verified. */
+  readonly cluster?: string;
+  readonly issuer?: string;
+  readonly identity?: Identity;
+  readonly audiences?: readonly string[];
+  readonly tokenId?: string;
+}
+
+export interface RefusalOptions {
+  readonly detail: string | undefined;
+  readonly facts: TokenFacts;
+  readonly failed?: FailedClaim | undefined;
+  readonly cause?: unknown;
+}
+
+/** What the verifier throws, and nothing else. */
+export class TokenRefused extends BrokerError {
+  readonly facts: TokenFacts;
+
+  constructor(reason: Reason, { detail, facts, failed, cause }: RefusalOptions) {
+    super(reason, detail, {
+      ...(cause === undefined ? {} : { cause }),
+      ...(failed ? { failed } : {}),
+      ...(facts.cluster === undefined ? {} : { own: toOwnFacts(facts) }),
+    });
+    this.name = 'TokenRefused';
+    this.facts = facts;
+  }
+}
+
+function toOwnFacts({ cluster, identity, audiences }: TokenFacts): OwnFacts {
+  return {
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(identity ? { namespace: identity.namespace, serviceAccount: identity.serviceAccount } : {}),
+    ...(audiences ? { audiences } : {}),
+  };
+}

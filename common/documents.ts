@@ -1,0 +1,107 @@
+// What operators write as YAML or JSON: read strictly, checked by a zod schema, and answered with every problem at
+// once. A problem names the place and what is allowed there, and never quotes the document: it may hold a secret.
+import { LineCounter, parseAllDocuments } from 'yaml';
+import { z } from 'zod';
+import { didYouMean } from './spelling.ts';
+
+export interface ReadDocument {
+  readonly value: unknown;
+  /** Why the text is not a document; `value` means nothing where there is one. */
+  readonly problems: readonly string[];
+}
+
+// A billion laughs stays small: this many times may one alias be resolved.
+const MAX_ALIASES = 100;
+
+/** Every document of a YAML (or JSON) text. A text without a document is an empty list; empty documents are null. */
+export function readDocuments(text: string): readonly ReadDocument[] {
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, {
+    prettyErrors: false,
+    lineCounter: lines,
+    stringKeys: true,
+    strict: true,
+    uniqueKeys: true,
+    logLevel: 'silent',
+  });
+  if (!Array.isArray(documents)) return [];
+  return documents.map((document) => {
+    // The parser's messages quote the text, its codes do not.
+    const problems = [...document.errors, ...document.warnings].map((error) => {
+      const { line, col } = lines.linePos(error.pos[0]);
+      return `not valid YAML at line ${line}, column ${col}: ${error.code.toLowerCase().replaceAll('_', ' ')}`;
+    });
+    if (problems.length > 0) return { value: undefined, problems };
+    try {
+      return { value: document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown, problems };
+    } catch {
+      return { value: undefined, problems: ['an alias without anchor, or too many aliases'] };
+    }
+  });
+}
+
+export type Checked<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+/** Checks a value by a schema; each problem is `path: what is allowed` (`spec.subjects[0].namespace: is required`). */
+export function checkDocument<T>(schema: z.ZodType<T>, value: unknown): Checked<T> {
+  const result = schema.safeParse(value, { error: explain });
+  if (result.success) return { ok: true, value: result.data };
+  const problems = result.error.issues.map((issue) => {
+    const where = toPath(issue.path);
+    return where === '' ? issue.message : `${where}: ${issue.message}`;
+  });
+  return { ok: false, problems };
+}
+
+/** `a.b[0]["odd key"]`. */
+export function toPath(path: readonly PropertyKey[]): string {
+  let text = '';
+  for (const part of path) {
+    if (typeof part === 'number') text += `[${part}]`;
+    else if (/^[A-Za-z_][\w-]*$/.test(String(part)))
+      text += text === '' ? String(part) : `.${String(part)}`;
+    else text += `[${JSON.stringify(String(part))}]`;
+  }
+  return text;
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  number: 'a number',
+  int: 'a whole number',
+  object: 'an object',
+  record: 'an object',
+  string: 'a text',
+};
+
+function explain(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      if (issue.input === undefined) return 'is required';
+      return `must be ${KINDS[issue.expected] ?? issue.expected}`;
+    case 'invalid_value':
+      if (issue.input === undefined) return 'is required';
+      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.join(', ')}`;
+    case 'unrecognized_keys': {
+      const known = issue.inst instanceof z.ZodObject ? Object.keys(issue.inst.shape) : [];
+      return issue.keys
+        .map((key) => `unknown field ${key.slice(0, 100)}${didYouMean(key, known)}`)
+        .join(', ');
+    }
+    case 'too_big':
+      return `must be at most ${issue.maximum}${toUnit(issue.origin)}`;
+    case 'too_small':
+      return `must be at least ${issue.minimum}${toUnit(issue.origin)}`;
+    default:
+      // A schema's own words.
+      return undefined;
+  }
+}
+
+function toUnit(origin: string): string {
+  if (origin === 'string') return ' characters';
+  return origin === 'array' ? ' items' : '';
+}
