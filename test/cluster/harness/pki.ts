@@ -21,31 +21,33 @@ export interface ClusterPki {
     commonName: string,
     organizations?: readonly string[],
   ) => IssuedCertificate;
-  /** PEM pair of a server, signed by the same CA. */
-  readonly issueServer: (names: readonly string[]) => IssuedCertificate;
+}
+
+/** What a server of the product is started with. */
+export interface ServingFiles {
+  /** PEM of the CA, a file and its text. */
+  readonly caFile: string;
+  readonly ca: string;
+  readonly certificateFile: string;
+  readonly keyFile: string;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** Writes everything below `folder`, which must exist. `addresses` are what clients call the API server. */
 export function createPki(folder: string, addresses: readonly string[], now: number): ClusterPki {
-  const validity = { notBefore: new Date(now - DAY_MS), notAfter: new Date(now + 7 * DAY_MS) };
+  const validity = toValidity(now);
   const ca = issueAuthority({ commonName: 'cluster-tier-ca', ...validity });
-  const authority = { certificate: ca.certificate, key: ca.key };
   const server = issueCertificate(
     { commonName: 'kube-apiserver', names: addresses, ...validity },
-    authority,
+    ca,
   );
   const serviceAccounts = generateKeyPairSync('rsa', {
     modulusLength: 2048,
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   });
-  const write = (name: string, content: string) => {
-    const file = path.join(folder, name);
-    writeFileSync(file, content, { mode: 0o600 });
-    return file;
-  };
+  const write = (name: string, content: string) => writeSecret(folder, name, content);
   return {
     ca,
     caFile: write('ca.crt', ca.certificate),
@@ -54,11 +56,33 @@ export function createPki(folder: string, addresses: readonly string[], now: num
     serviceAccountPublicKeyFile: write('sa.pub', serviceAccounts.publicKey),
     serviceAccountKeyFile: write('sa.key', serviceAccounts.privateKey),
     issueClient: (commonName, organizations = []) =>
-      issueCertificate(
-        { commonName, organizations, names: [], usage: 'client', ...validity },
-        authority,
-      ),
-    issueServer: (names) =>
-      issueCertificate({ commonName: names[0] ?? '', names, ...validity }, authority),
+      issueCertificate({ commonName, organizations, names: [], usage: 'client', ...validity }, ca),
   };
+}
+
+/** A CA of its own and a certificate for `names` (DNS names, IP addresses), as files below `folder`, which must exist. */
+export function createServingFiles(
+  folder: string,
+  names: readonly string[],
+  now: number,
+): ServingFiles {
+  const validity = toValidity(now);
+  const ca = issueAuthority({ commonName: 'product-ca', ...validity });
+  const server = issueCertificate({ commonName: names[0] ?? '', names, ...validity }, ca);
+  return {
+    ca: ca.certificate,
+    caFile: writeSecret(folder, 'ca.crt', ca.certificate),
+    certificateFile: writeSecret(folder, 'tls.crt', server.certificate),
+    keyFile: writeSecret(folder, 'tls.key', server.key),
+  };
+}
+
+function toValidity(now: number): { notBefore: Date; notAfter: Date } {
+  return { notBefore: new Date(now - DAY_MS), notAfter: new Date(now + 7 * DAY_MS) };
+}
+
+function writeSecret(folder: string, name: string, content: string): string {
+  const file = path.join(folder, name);
+  writeFileSync(file, content, { mode: 0o600 });
+  return file;
 }
