@@ -215,12 +215,15 @@ export interface ReadSettings<Table extends SettingsTable> {
 
 /**
  * Reads the settings of one process.
- * @param source by default the arguments after the subcommand and the environment of this process are for the caller to give.
+ * @param source the arguments after the subcommand and the environment, both for the caller to give.
+ * @param findMore what is wrong beyond single settings (combinations, files they name); it is asked also when there are
+ * problems already, and then the settings that have one are undefined.
  * @throws SettingsError with every problem at once.
  */
 export function readSettings<const Table extends SettingsTable>(
   table: Table,
   source: SettingsSource,
+  findMore: (settings: Partial<SettingsOf<Table>>) => readonly string[] = () => [],
 ): ReadSettings<Table> {
   const problems: string[] = [];
   const environment = source.environment ?? {};
@@ -232,6 +235,7 @@ export function readSettings<const Table extends SettingsTable>(
     const where = flags.has(name) ? toFlag(name) : toVariable(name);
     settings[name] = readOne(setting, raw, { name, where, problems });
   }
+  problems.push(...findMore(settings as Partial<SettingsOf<Table>>));
   if (problems.length > 0) throw new SettingsError(problems);
   return { settings: Object.freeze(settings) as SettingsOf<Table>, operands };
 }

@@ -1,0 +1,114 @@
+// The audit trail: one JSON line per decision on standard output, written before the caller gets its answer. Only the
+// fields of AuditRecord ever leave; a token is there by its fingerprint. docs/broker.md has the table.
+import { scrubTokens } from '../common/secret.ts';
+import type { Decision } from './authorize.ts';
+
+/** One line. What does not apply is left out. Times are RFC 3339 in UTC. */
+export interface AuditRecord {
+  /** Tells these lines from log lines on the same stream. */
+  readonly kind: 'decision';
+  readonly time: string;
+  readonly correlationId: string;
+  readonly dialect: string;
+  readonly outcome: 'allow' | 'deny' | 'failure';
+  readonly reason?: string;
+  readonly cluster?: string;
+  readonly namespace?: string;
+  readonly serviceAccount?: string;
+  readonly serviceAccountUid?: string;
+  readonly pod?: string;
+  readonly podUid?: string;
+  readonly node?: string;
+  readonly subjectIssuer?: string;
+  readonly subjectTokenId?: string;
+  readonly subjectFingerprint?: string;
+  readonly audience?: string;
+  readonly role?: string;
+  readonly scopes?: readonly string[];
+  readonly tokenId?: string;
+  readonly expiresAt?: string;
+  readonly expiryCap?: string;
+  readonly failedClaim?: string;
+  readonly got?: unknown;
+  readonly want?: unknown;
+}
+
+/** Where lines go. A stream that buffers (sonic-boom) reports what it has got rid of by `write` events, in bytes. */
+export interface AuditStream {
+  write(line: string): unknown;
+  flush?(done: (error?: Error | null) => void): void;
+  on?(event: 'write', listener: (bytes: number) => void): unknown;
+}
+
+export interface AuditSink {
+  record(decision: Decision, tokenId?: string): void;
+  /** Bytes recorded and not yet written. */
+  pendingBytes(): number;
+  /** False while too much is pending: then nothing may be issued, since nobody could tell afterwards. */
+  isKeepingUp(): boolean;
+  flush(): Promise<void>;
+}
+
+/** Some 40,000 records: seconds of full load, and a bound on memory while nobody reads our standard output. */
+export const MAX_PENDING_BYTES = 32 * 1024 * 1024;
+
+/** The sink of one process. `stream` gets whole lines, each with its newline. */
+export function createAuditSink(
+  stream: AuditStream,
+  maxPendingBytes = MAX_PENDING_BYTES,
+): AuditSink {
+  let pending = 0;
+  stream.on?.('write', (bytes) => {
+    pending -= bytes;
+  });
+  const isBuffered = stream.on !== undefined;
+  return {
+    record: (decision, tokenId) => {
+      const line = `${scrubTokens(JSON.stringify(toAuditRecord(decision, tokenId)))}\n`;
+      if (isBuffered) pending += Buffer.byteLength(line);
+      stream.write(line);
+    },
+    pendingBytes: () => pending,
+    isKeepingUp: () => pending < maxPendingBytes,
+    flush: () =>
+      new Promise((resolve, reject) => {
+        if (!stream.flush) resolve();
+        else stream.flush((error) => (error ? reject(error) : resolve()));
+      }),
+  };
+}
+
+/** The record of a decision; `tokenId` is the `jti` of what was issued. */
+export function toAuditRecord(decision: Decision, tokenId?: string): AuditRecord {
+  const { subject, failed, expiry } = decision;
+  const identity = subject?.identity;
+  const record: { [Name in keyof AuditRecord]: AuditRecord[Name] | undefined } = {
+    kind: 'decision',
+    time: decision.time,
+    correlationId: decision.id,
+    dialect: decision.dialect,
+    outcome: decision.outcome,
+    reason: decision.reason,
+    cluster: identity?.cluster ?? subject?.cluster,
+    namespace: identity?.namespace,
+    serviceAccount: identity?.serviceAccount,
+    serviceAccountUid: identity?.serviceAccountUid,
+    pod: identity?.pod?.name,
+    podUid: identity?.pod?.uid,
+    node: identity?.node?.name,
+    subjectIssuer: subject?.issuer,
+    subjectTokenId: subject?.tokenId,
+    subjectFingerprint: subject?.fingerprint,
+    audience: decision.audience,
+    role: decision.role,
+    scopes: decision.scopes,
+    tokenId,
+    expiresAt: expiry && new Date(expiry.expiresAt * 1000).toISOString(),
+    expiryCap: expiry?.cap,
+    failedClaim: failed?.claim,
+    got: failed?.got,
+    want: failed?.want,
+  };
+  // JSON.stringify leaves out what is undefined; the type of a record says the same.
+  return record as AuditRecord;
+}

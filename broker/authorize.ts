@@ -1,0 +1,201 @@
+// The one door: every grant of every dialect goes through authorize(), and what it returns is what audit, `coatcheck
+// explain` and the console show. Order: subject token, audience, role, scopes, expiry. It issues nothing.
+import type { Clock } from '../common/clock.ts';
+import type { Secret } from '../common/secret.ts';
+import { BrokerError, type FailedClaim, REASONS, type Reason } from './errors.ts';
+import type { VerifiedSubject } from './identity/identity.ts';
+import { type TokenFacts, TokenRefused } from './identity/refusal.ts';
+import type { Resolution, RoleQuery, TriedRole } from './roles/resolve.ts';
+import type { Role } from './roles/role.ts';
+import { type Expiry, limitExpiry } from './tokens/expiry.ts';
+
+export interface GrantRequest {
+  readonly subjectToken: Secret;
+  /** Of legal characters; absent: the token's only one. */
+  readonly audience?: string;
+  readonly roleName?: string;
+  /** Absent: all of the role's. */
+  readonly scopes?: readonly string[];
+}
+
+/** Who asks, as far as the transport knows. */
+export interface DecisionContext {
+  readonly correlationId: string;
+  readonly dialect: string;
+}
+
+/** What an allowed caller may be given. */
+export interface Grant {
+  readonly subject: VerifiedSubject;
+  readonly role: Role;
+  readonly audience: string;
+  readonly scopes: readonly string[];
+  /** Seconds since the epoch. */
+  readonly issuedAt: number;
+  readonly expiry: Expiry;
+}
+
+/** The subject token by its fingerprint; the rest only as far as it was verified. */
+export type DecisionSubject = TokenFacts & Partial<Pick<VerifiedSubject, 'issuedAt' | 'expiresAt'>>;
+
+/** `failure` is ours (keys away, a bug), `deny` is the caller's. Holds no token. */
+export interface Decision {
+  /** The correlation id the caller was told. */
+  readonly id: string;
+  /** RFC 3339, UTC. */
+  readonly time: string;
+  readonly dialect: string;
+  readonly outcome: 'allow' | 'deny' | 'failure';
+  readonly reason?: Reason;
+  /** For operators; may quote configuration, never a token. */
+  readonly detail?: string;
+  readonly subject?: DecisionSubject;
+  /** Only once it was found in the subject token. */
+  readonly audience?: string;
+  readonly role?: string;
+  readonly requestedRole?: string;
+  /** Every role for the audience and each of its rules, in the order they were tried. */
+  readonly tried: readonly TriedRole[];
+  /** The first thing that did not hold. */
+  readonly failed?: FailedClaim;
+  readonly scopes?: readonly string[];
+  readonly expiry?: Expiry;
+  /** Only with `allow`. */
+  readonly grant?: Grant;
+  /** What was thrown, where the outcome is a failure: for the log alone. */
+  readonly error?: unknown;
+}
+
+export interface AuthorizeDeps {
+  readonly verify: (token: Secret) => Promise<VerifiedSubject>;
+  readonly resolve: (query: RoleQuery) => Resolution;
+  readonly clock: Clock;
+  /** The broker's ceiling on every token's life. */
+  readonly maxTtlSeconds: number;
+}
+
+export type Authorize = (request: GrantRequest, context: DecisionContext) => Promise<Decision>;
+
+type Draft = { -readonly [Name in keyof Decision]?: Decision[Name] };
+
+/** @returns a function that never rejects: a failure of ours is a decision too, and is recorded like one. */
+export function createAuthorize(deps: AuthorizeDeps): Authorize {
+  return async (request, context) => {
+    const draft: Draft = {};
+    if (request.roleName !== undefined) draft.requestedRole = request.roleName;
+    try {
+      draft.grant = await decide(request, deps, draft);
+      return { ...toFrame(context, deps.clock), tried: [], ...draft, outcome: 'allow' };
+    } catch (error) {
+      if (error instanceof TokenRefused) draft.subject = error.facts;
+      return toRefusal(error, context, { clock: deps.clock, draft });
+    }
+  };
+}
+
+/** The decision about a request that never came to {@link createAuthorize}: malformed, too large, unauthenticated. */
+export function toRefusal(
+  error: unknown,
+  context: DecisionContext,
+  { clock, draft = {} }: { clock: Clock; draft?: Draft },
+): Decision {
+  const frame = { ...toFrame(context, clock), tried: [], ...draft };
+  if (!(error instanceof BrokerError))
+    return { ...frame, outcome: 'failure', reason: 'internal', error };
+  const { reason, detail, failed } = error;
+  const isOurs = REASONS[reason].group === 'unavailable' || reason === 'internal';
+  return {
+    ...frame,
+    outcome: isOurs ? 'failure' : 'deny',
+    reason,
+    ...(detail !== undefined && { detail }),
+    ...(failed && { failed }),
+    ...(isOurs && { error }),
+  };
+}
+
+function toFrame(
+  { correlationId, dialect }: DecisionContext,
+  clock: Clock,
+): Pick<Decision, 'id' | 'time' | 'dialect'> {
+  return { id: correlationId, time: new Date(clock.now()).toISOString(), dialect };
+}
+
+/** The steps in order. What each finds out goes into the draft at once, so that a refusal shows all before it. */
+async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft): Promise<Grant> {
+  const subject = await deps.verify(request.subjectToken);
+  draft.subject = toDecisionSubject(subject);
+  const audience = chooseAudience(subject, request.audience);
+  draft.audience = audience;
+  const role = chooseRole({ subject, audience, request, deps, draft });
+  const scopes = chooseScopes(role, request.scopes);
+  draft.scopes = scopes;
+  const issuedAt = Math.floor(deps.clock.now() / 1000);
+  const expiry = limitExpiry({
+    issuedAt,
+    token: role.token,
+    ceilingSeconds: deps.maxTtlSeconds,
+    subjectExpiresAt: subject.expiresAt,
+  });
+  draft.expiry = expiry;
+  if (expiry.expiresAt <= issuedAt) {
+    // Within the leeway the subject token still counts as valid, but there is no life left to give.
+    throw new BrokerError('token_expired', 'no lifetime is left', {
+      failed: { claim: 'exp', got: subject.expiresAt, want: `> ${issuedAt}` },
+    });
+  }
+  return { subject, role, audience, scopes, issuedAt, expiry };
+}
+
+/** Without the claims: a decision is shown, and they may hold what nobody chose to show. */
+function toDecisionSubject({ claims, ...facts }: VerifiedSubject): DecisionSubject {
+  return { ...facts, cluster: facts.identity.cluster };
+}
+
+/** The audience is compared with the token's `aud` here, and then with the role's; never `aud` with itself. */
+function chooseAudience({ audiences }: VerifiedSubject, requested: string | undefined): string {
+  const [only] = audiences;
+  if (requested === undefined) {
+    if (only !== undefined && audiences.length === 1) return only;
+    throw new BrokerError('token_audience', 'no audience was asked for and the token has several', {
+      failed: { claim: 'aud', got: audiences, want: 'exactly one, or an audience in the request' },
+    });
+  }
+  if (audiences.includes(requested)) return requested;
+  throw new BrokerError('target_refused', 'the requested audience is not in the subject token', {
+    failed: { claim: 'aud', got: audiences, want: requested },
+  });
+}
+
+function chooseRole(step: {
+  subject: VerifiedSubject;
+  audience: string;
+  request: GrantRequest;
+  deps: AuthorizeDeps;
+  draft: Draft;
+}): Role {
+  const { subject, audience, request, deps, draft } = step;
+  const { roleName } = request;
+  const resolution = deps.resolve({
+    subject,
+    audience,
+    ...(roleName !== undefined && { roleName }),
+  });
+  draft.tried = resolution.tried;
+  if (!resolution.ok)
+    throw new BrokerError(resolution.reason, resolution.detail, { failed: resolution.failed });
+  draft.role = resolution.role.name;
+  return resolution.role;
+}
+
+function chooseScopes(
+  { token }: Role,
+  requested: readonly string[] | undefined,
+): readonly string[] {
+  if (!requested) return token.scopes;
+  const outside = requested.filter((scope) => !token.scopes.includes(scope));
+  if (outside.length === 0) return requested;
+  throw new BrokerError('scope_refused', 'a scope outside the role was asked for', {
+    failed: { claim: 'scope', got: outside, want: token.scopes },
+  });
+}

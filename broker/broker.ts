@@ -1,0 +1,129 @@
+// The broker put together, without a port: main.ts gives it one, `coatcheck dev` mounts it beside its local issuer,
+// tests do either. Everything from outside (clock, keys, ids, streams) comes in here.
+import type { RequestListener } from 'node:http';
+import type { Clock } from '../common/clock.ts';
+import type { Logger } from '../common/log.ts';
+import { type AuditSink, type AuditStream, createAuditSink } from './audit.ts';
+import { createAuthorize } from './authorize.ts';
+import type { CaBundle } from './ca-bundle.ts';
+import { createDesk } from './desk.ts';
+import { createMetadata } from './dialects/oauth/metadata.ts';
+import { createTokenEndpoint } from './dialects/oauth/token-endpoint.ts';
+import { type ClusterKeys, createClusterKeys } from './identity/cluster-keys.ts';
+import type { Cluster } from './identity/clusters.ts';
+import { createVerifier } from './identity/verify.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { resolveRole } from './roles/resolve.ts';
+import type { RoleLimits } from './roles/schema.ts';
+import { createFileSource, type FileSource } from './roles/sources/file.ts';
+import { createApp } from './server.ts';
+import type { KeySource } from './tokens/keys.ts';
+
+export interface BrokerOptions {
+  /** `iss` of our tokens, base of all metadata; no trailing slash. */
+  readonly issuer: string;
+  readonly clusters: readonly Cluster[];
+  /** Folder of role files, or one file. */
+  readonly rolesPath: string;
+  readonly roleLimits?: RoleLimits;
+  readonly keys: KeySource;
+  readonly maxTokenTtlSeconds: number;
+  readonly findCaBundle?: () => CaBundle | undefined;
+  readonly findCertificateNotAfter?: () => number | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly auditStream: AuditStream;
+  /** Correlation ids and `jti`: unguessable, never twice. */
+  readonly newId: () => string;
+  /** Metrics of the process itself too; once per process. */
+  readonly withProcessMetrics?: boolean;
+}
+
+export interface Broker {
+  /** Answers every request of the token endpoint, the metadata, and whatever else comes. */
+  readonly handler: RequestListener;
+  readonly metrics: Metrics;
+  readonly audit: AuditSink;
+  readonly roles: FileSource;
+  /** Reads the roles and fetches the clusters' keys; resolves when each was tried once. */
+  start(): Promise<void>;
+  /** What keeps it from being ready, a sentence each. */
+  findObstacles(): readonly string[];
+  /** Ends what goes on in the background and writes out the audit trail. Requests must have ended before. */
+  stop(): Promise<void>;
+}
+
+/** Builds a broker; nothing is read or fetched before `start`. */
+export function createBroker(options: BrokerOptions): Broker {
+  const { issuer, clock, log, keys: signingKeys, newId } = options;
+  const metrics = createMetrics({ withProcess: options.withProcessMetrics ?? false });
+  const audit = createAuditSink(options.auditStream);
+  const clusterKeys = createClusterKeys({
+    clusters: options.clusters,
+    clock,
+    log,
+    onEvent: metrics.countKeysEvent,
+  });
+  const roles = createFileSource({
+    path: options.rolesPath,
+    clock,
+    log,
+    ...(options.roleLimits && { limits: options.roleLimits }),
+  });
+  const { verify } = createVerifier({ keys: clusterKeys, ownIssuers: [issuer], clock });
+  const ownCluster = options.clusters.find(({ own }) => own)?.name ?? '';
+  const authorize = createAuthorize({
+    verify,
+    resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
+    clock,
+    maxTtlSeconds: options.maxTokenTtlSeconds,
+  });
+  const desk = createDesk({
+    authorize,
+    keys: signingKeys,
+    issuer,
+    audit,
+    metrics,
+    log,
+    clock,
+    newTokenId: newId,
+  });
+  const handler = createApp({
+    tokenEndpoint: createTokenEndpoint({
+      desk,
+      findCaBundle: options.findCaBundle ?? (() => undefined),
+    }),
+    findMetadata: createMetadata(issuer, signingKeys),
+    metrics,
+    log,
+    clock,
+    newCorrelationId: newId,
+  });
+  metrics.watch({
+    roles: () => roles.current().all.length,
+    roleProblems: () => roles.problems().length,
+    signingKeys: () => signingKeys.current().published.length,
+    auditPendingBytes: audit.pendingBytes,
+    certificateNotAfter: options.findCertificateNotAfter ?? (() => undefined),
+  });
+  return {
+    handler,
+    metrics,
+    audit,
+    roles,
+    start: async () => {
+      await Promise.all([roles.start(), clusterKeys.start()]);
+    },
+    findObstacles: () => [...roles.findObstacles(), ...findKeyObstacles(clusterKeys)],
+    stop: async () => {
+      await Promise.all([roles.stop(), clusterKeys.stop()]);
+      await audit.flush();
+    },
+  };
+}
+
+/** One cluster that cannot be reached must not take the others' broker out of service. */
+function findKeyObstacles(keys: ClusterKeys): readonly string[] {
+  const isLoaded = keys.clusters.some((cluster) => cluster.findLoadedAt() !== undefined);
+  return isLoaded ? [] : ["no cluster's keys were loaded yet"];
+}

@@ -1,0 +1,198 @@
+// `coatcheck explain`: what the broker would decide about a token, rule by rule, without a broker. The same files, the
+// same authorize(), nothing issued. Keys of a cluster that are behind a URL are fetched as the broker would.
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { systemClock } from '../../common/clock.ts';
+import type { Command, CommandIo } from '../../common/command.ts';
+import { createLogger } from '../../common/log.ts';
+import { Secret } from '../../common/secret.ts';
+import {
+  describeFlags,
+  EXIT_BAD_SETTINGS,
+  list,
+  oneOf,
+  optional,
+  path,
+  readSettings,
+  SettingsError,
+  type SettingsOf,
+  text,
+  toVariable,
+} from '../../common/settings.ts';
+import { createAuthorize, type Decision } from '../authorize.ts';
+import { checkRolesPath, readClusters } from '../configuration.ts';
+import { formatDecision, toDecisionJson } from '../decision-text.ts';
+import { createClusterKeys } from '../identity/cluster-keys.ts';
+import type { Cluster } from '../identity/clusters.ts';
+import { createVerifier } from '../identity/verify.ts';
+import { resolveRole } from '../roles/resolve.ts';
+import { createFileSource } from '../roles/sources/file.ts';
+import { BROKER_SETTINGS } from '../settings.ts';
+
+const SHARED = [
+  'clustersFile',
+  'rolesPath',
+  'maxTokenTtlSeconds',
+  'allowBrokerPolicies',
+  'allowExtraClaims',
+  'reservedAudiences',
+] as const;
+
+const EXPLAIN_SETTINGS = {
+  tokenFile: path({
+    flagOnly: true,
+    doc: 'File with the ServiceAccount token; - is standard input',
+  }),
+  clustersFile: BROKER_SETTINGS.clustersFile,
+  roles: optional(
+    path({
+      flagOnly: true,
+      doc: 'Role files, as --roles-path of the broker; one of the two is required',
+    }),
+  ),
+  rolesPath: optional(BROKER_SETTINGS.rolesPath),
+  audience: optional(
+    text({
+      flagOnly: true,
+      doc: 'Audience to ask for; may be left out when the token has exactly one',
+    }),
+  ),
+  role: optional(text({ flagOnly: true, doc: 'Role to ask for; the one that fits otherwise' })),
+  scope: list({
+    flagOnly: true,
+    default: [],
+    doc: "Scopes to ask for, separated by commas; all of the role's otherwise",
+  }),
+  output: oneOf({
+    flagOnly: true,
+    values: ['text', 'json'],
+    default: 'text',
+    doc: 'For people or for programs',
+  }),
+  maxTokenTtlSeconds: BROKER_SETTINGS.maxTokenTtlSeconds,
+  allowBrokerPolicies: BROKER_SETTINGS.allowBrokerPolicies,
+  allowExtraClaims: BROKER_SETTINGS.allowExtraClaims,
+  reservedAudiences: BROKER_SETTINGS.reservedAudiences,
+};
+
+type ExplainSettings = SettingsOf<typeof EXPLAIN_SETTINGS>;
+
+export const command: Command = {
+  describe: 'why a ServiceAccount token gets a client token, or not, rule by rule',
+  help: () => `coatcheck explain --token-file FILE --clusters-file FILE --roles PATH [flags]
+
+Decides as the broker would and shows every rule it tried and the first thing that failed. Nothing is issued and the
+token is never printed. Inside the broker's pod the broker's own variables are used, so --token-file is enough:
+
+  kubectl create token checkout --audience payments | coatcheck explain --token-file - --clusters-file c.yaml --roles roles/
+
+Exit codes: 0 allowed, 1 denied or not decided, 2 used wrongly.
+
+Flags
+${describeFlags(EXPLAIN_SETTINGS)}
+`,
+  run,
+};
+
+export async function run(args: readonly string[], io: CommandIo): Promise<number> {
+  try {
+    const { settings, clusters } = readInput(args, io);
+    const token = settings.tokenFile === '-' ? await io.stdin() : readToken(settings.tokenFile);
+    const decision = await explain(settings, { clusters, token: new Secret(token.trim()), io });
+    io.stdout(
+      settings.output === 'json'
+        ? `${JSON.stringify(toDecisionJson(decision), undefined, 2)}\n`
+        : formatDecision(decision),
+    );
+    return decision.outcome === 'allow' ? 0 : 1;
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    io.stderr(`coatcheck explain: ${error.message}\n`);
+    return EXIT_BAD_SETTINGS;
+  }
+}
+
+interface Input {
+  readonly settings: ExplainSettings;
+  readonly clusters: readonly Cluster[];
+}
+
+function readInput(args: readonly string[], io: CommandIo): Input {
+  // In the broker's pod there are variables of the broker that mean nothing here.
+  const environment = Object.fromEntries(
+    SHARED.map((name) => [toVariable(name), io.environment[toVariable(name)]]).filter(
+      ([, value]) => value !== undefined,
+    ),
+  );
+  let clusters: readonly Cluster[] = [];
+  const { settings } = readSettings(
+    EXPLAIN_SETTINGS,
+    { args, environment },
+    ({ clustersFile, roles, rolesPath }) => [
+      ...(roles === undefined && rolesPath === undefined
+        ? ['--roles is required: the role files']
+        : attempt(() => checkRolesPath(roles ?? rolesPath ?? ''))),
+      ...attempt(() => {
+        if (clustersFile !== undefined) clusters = readClusters(clustersFile);
+      }),
+    ],
+  );
+  return { settings, clusters };
+}
+
+function attempt(check: () => void): readonly string[] {
+  try {
+    check();
+    return [];
+  } catch (error) {
+    return [(error as Error).message];
+  }
+}
+
+function readToken(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new SettingsError([
+      `--token-file cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`,
+    ]);
+  }
+}
+
+async function explain(
+  settings: ExplainSettings,
+  { clusters, token, io }: { clusters: readonly Cluster[]; token: Secret; io: CommandIo },
+): Promise<Decision> {
+  const clock = systemClock;
+  const log = createLogger({ level: 'error', process: 'explain', stream: { write: io.stderr } });
+  const keys = createClusterKeys({ clusters, clock, log });
+  const roles = createFileSource({
+    path: settings.roles ?? settings.rolesPath ?? '',
+    limits: {
+      allowBrokerPolicies: settings.allowBrokerPolicies,
+      allowClaims: settings.allowExtraClaims,
+      reservedAudiences: settings.reservedAudiences,
+    },
+    clock,
+    log,
+  });
+  await roles.reload();
+  for (const problem of roles.problems()) io.stderr(`warning: ${problem}\n`);
+  const ownCluster = clusters.find(({ own }) => own)?.name ?? '';
+  const authorize = createAuthorize({
+    verify: createVerifier({ keys, ownIssuers: [], clock }).verify,
+    resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
+    clock,
+    maxTtlSeconds: settings.maxTokenTtlSeconds,
+  });
+  const { audience, role, scope } = settings;
+  return authorize(
+    {
+      subjectToken: token,
+      ...(audience !== undefined && { audience }),
+      ...(role !== undefined && { roleName: role }),
+      ...(scope.length > 0 && { scopes: scope }),
+    },
+    { correlationId: randomUUID(), dialect: 'explain' },
+  );
+}

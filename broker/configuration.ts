@@ -1,0 +1,111 @@
+// Everything the broker's process is configured by, read together: settings and the files they name. A start that fails
+// says all that is wrong at once, whatever file it is in.
+import { readFileSync, statSync } from 'node:fs';
+import type { Clock } from '../common/clock.ts';
+import { readSettings, SettingsError, type SettingsSource } from '../common/settings.ts';
+import { openTlsFiles, type ReloadingTls } from '../common/tls-files.ts';
+import { type CaBundle, readCaBundle } from './ca-bundle.ts';
+import { type Cluster, ClustersError, parseClusters } from './identity/clusters.ts';
+import { BROKER_SETTINGS, type BrokerSettings, findSettingsProblems } from './settings.ts';
+import { type KeyFolder, openKeyFolder } from './tokens/key-folder.ts';
+
+export interface Configuration {
+  readonly settings: BrokerSettings;
+  readonly clusters: readonly Cluster[];
+  readonly keys: KeyFolder;
+  readonly tls: ReloadingTls | undefined;
+  readonly caBundle: CaBundle | undefined;
+}
+
+/** @throws SettingsError with every problem of settings and files; it quotes no value. */
+export function readConfiguration(source: SettingsSource, clock: Clock): Configuration {
+  const files: {
+    -readonly [Name in 'clusters' | 'keys' | 'tls' | 'caBundle']?: Configuration[Name];
+  } = {};
+  const { settings, operands } = readSettings(BROKER_SETTINGS, source, (given) => [
+    ...findSettingsProblems(given),
+    ...attempt(() => {
+      if (given.clustersFile !== undefined)
+        files.clusters = readClusters(given.clustersFile, given.issuer);
+    }),
+    ...attempt(() => {
+      if (given.rolesPath !== undefined) checkRolesPath(given.rolesPath);
+    }),
+    ...attempt(() => {
+      if (given.signingKeysDir !== undefined) files.keys = openKeys(given.signingKeysDir, clock);
+    }),
+    ...attempt(() => {
+      const { tlsCertFile: certFile, tlsKeyFile: keyFile } = given;
+      if (certFile !== undefined && keyFile !== undefined)
+        files.tls = openTlsFiles({ certFile, keyFile });
+    }),
+    ...attempt(() => {
+      if (given.caBundleFile !== undefined) files.caBundle = readCaBundle(given.caBundleFile);
+    }),
+  ]);
+  if (operands.length > 0) throw new SettingsError(['coatcheck broker takes flags only']);
+  const { clusters, keys, tls, caBundle } = files;
+  if (!clusters || !keys)
+    throw new TypeError('settings passed their check without the files they name');
+  return { settings, clusters, keys, tls, caBundle };
+}
+
+function attempt(read: () => void): readonly string[] {
+  try {
+    read();
+    return [];
+  } catch (error) {
+    if (error instanceof FilesError) return error.problems;
+    return [(error as Error).message];
+  }
+}
+
+class FilesError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
+/** @throws FilesError */
+export function readClusters(file: string, issuer?: string): readonly Cluster[] {
+  const clusters = parseTable(file);
+  const own = clusters.find(({ issuers }) => issuer !== undefined && issuers.includes(issuer));
+  // Tokens of ours as subjects would live for ever, each exchange prolonging the last.
+  if (own)
+    throw new FilesError([`${file}: cluster ${own.name} has the issuer of the broker itself`]);
+  return clusters;
+}
+
+function parseTable(file: string): readonly Cluster[] {
+  try {
+    return parseClusters(readFileSync(file, 'utf8'), { file });
+  } catch (error) {
+    if (error instanceof ClustersError)
+      throw new FilesError(error.problems.map((problem) => `${file}: ${problem}`));
+    throw new FilesError([`${file}: cannot be read (${toCode(error)})`]);
+  }
+}
+
+/** What is in the role files is no obstacle to a start: a broken one is reported, the others serve. */
+export function checkRolesPath(path: string): void {
+  try {
+    statSync(path);
+  } catch (error) {
+    throw new FilesError([
+      `${path}: cannot be read (${toCode(error)}); it must be a folder of role files, or one`,
+    ]);
+  }
+}
+
+function openKeys(folder: string, clock: Clock): KeyFolder {
+  const opened = openKeyFolder(folder, clock);
+  if ('problems' in opened) throw new FilesError(opened.problems);
+  return opened;
+}
+
+function toCode(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? 'unknown';
+}

@@ -1,0 +1,103 @@
+// How each reason looks in OAuth: the one place of this dialect where an error becomes bytes (RFC 6749 §5.2).
+import type { ErrorResponse } from '../../../common/protocol/oauth.ts';
+import type { DecisionSubject } from '../../authorize.ts';
+import { REASONS, type Reason } from '../../errors.ts';
+
+interface OAuthError {
+  readonly status: number;
+  readonly error: string;
+}
+
+const REQUEST: OAuthError = { status: 400, error: 'invalid_request' };
+const UNAVAILABLE: OAuthError = { status: 503, error: 'temporarily_unavailable' };
+
+export const OAUTH_ERRORS = {
+  body_invalid: REQUEST,
+  parameter_missing: REQUEST,
+  parameter_repeated: REQUEST,
+  parameter_invalid: REQUEST,
+  grant_unsupported: { status: 400, error: 'unsupported_grant_type' },
+  token_type_unsupported: REQUEST,
+  // RFC 8693 §2.2.2: a subject token that is invalid for any reason, or unacceptable by policy, is invalid_request.
+  token_malformed: REQUEST,
+  token_issuer: REQUEST,
+  token_signature: REQUEST,
+  token_expired: REQUEST,
+  token_not_yet_valid: REQUEST,
+  token_claims: REQUEST,
+  token_audience: REQUEST,
+  token_unbound: REQUEST,
+  target_refused: { status: 400, error: 'invalid_target' },
+  scope_refused: { status: 400, error: 'invalid_scope' },
+  role_unknown: REQUEST,
+  role_mismatch: REQUEST,
+  role_ambiguous: REQUEST,
+  client_unauthenticated: { status: 401, error: 'invalid_client' },
+  not_found: { status: 404, error: 'not_found' },
+  method_not_allowed: { status: 405, error: 'method_not_allowed' },
+  keys_unavailable: UNAVAILABLE,
+  audit_unavailable: UNAVAILABLE,
+  kube_unavailable: UNAVAILABLE,
+  stopping: UNAVAILABLE,
+  internal: { status: 500, error: 'server_error' },
+} as const satisfies Record<Reason, OAuthError>;
+
+/** What a client should wait before it asks again, in seconds, where the fault may pass. */
+const RETRY_AFTER_SECONDS = '2';
+
+export interface Refusal {
+  readonly reason: Reason;
+  readonly correlationId: string;
+  /** What was verified of the caller's token: it may hear of itself, never of others' roles. */
+  readonly subject?: DecisionSubject | undefined;
+  /** The caller tried to authenticate by the Authorization header, so RFC 6749 §5.2 wants a challenge. */
+  readonly usedAuthorization?: boolean;
+}
+
+export interface RenderedError {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export function renderError({
+  reason,
+  correlationId,
+  subject,
+  usedAuthorization,
+}: Refusal): RenderedError {
+  const { status, error } = OAUTH_ERRORS[reason];
+  const { group, text } = REASONS[reason];
+  const body: ErrorResponse = {
+    error,
+    error_description: toDescription(
+      subject?.identity ? `${text} (${describeSubject(subject)})` : text,
+    ),
+    reason: group,
+    correlation_id: correlationId,
+  };
+  return {
+    status,
+    headers: {
+      'Content-Type': 'application/json',
+      'Cache-Control': 'no-store',
+      Pragma: 'no-cache',
+      ...(status === 503 && { 'Retry-After': RETRY_AFTER_SECONDS }),
+      ...(usedAuthorization && { 'WWW-Authenticate': 'Basic realm="coatcheck", charset="UTF-8"' }),
+    },
+    body: JSON.stringify(body),
+  };
+}
+
+function describeSubject({ identity, audiences }: DecisionSubject): string {
+  const facts = [
+    identity && `namespace ${identity.namespace}, ServiceAccount ${identity.serviceAccount}`,
+    audiences && `audience ${audiences.join(' ')}`,
+  ];
+  return facts.filter((fact) => fact !== undefined).join(', ');
+}
+
+/** RFC 6749 §5.2: printable ASCII but `"` and `\`. Claims of a verified token are still their issuer's text. */
+function toDescription(text: string): string {
+  return text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?').slice(0, 512);
+}

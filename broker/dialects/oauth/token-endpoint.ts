@@ -1,0 +1,123 @@
+// POST /oauth2/token: reads the form, finds the grant, and turns what the desk settled into bytes (RFC 6749 §5).
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  HEADER_CA_DIGEST,
+  TOKEN_TYPE_ACCESS,
+  type TokenResponse,
+} from '../../../common/protocol/oauth.ts';
+import type { CaBundle } from '../../ca-bundle.ts';
+import type { Desk, IssuedToken, RequestContext, Settled } from '../../desk.ts';
+import { BrokerError } from '../../errors.ts';
+import { renderError } from './errors.ts';
+import { type Form, readForm } from './form.ts';
+import { GRANTS } from './grant.ts';
+import { checkRepeated, getSingle } from './parameters.ts';
+
+export interface TokenEndpointDeps {
+  readonly desk: Desk;
+  /** What the pods should trust from now on, where the operator gave a bundle. */
+  readonly findCaBundle: () => CaBundle | undefined;
+}
+
+export type TokenEndpoint = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: RequestContext,
+) => Promise<void>;
+
+export function createTokenEndpoint({ desk, findCaBundle }: TokenEndpointDeps): TokenEndpoint {
+  return async (request, response, context) => {
+    const settled = await settle(request, { desk, context });
+    // A client that went away in the middle of its request hears nothing; its record is written all the same.
+    if (response.destroyed) return;
+    if (!settled.issued) return sendRefusal(request, response, settled);
+    const digest = request.headers[HEADER_CA_DIGEST.toLowerCase()];
+    const body = JSON.stringify(toResponse(settled.issued, findNextBundle(digest, findCaBundle())));
+    response.writeHead(200, {
+      'Content-Type': 'application/json',
+      'Cache-Control': 'no-store',
+      Pragma: 'no-cache',
+      'Content-Length': Buffer.byteLength(body),
+    });
+    response.end(body);
+  };
+}
+
+async function settle(
+  request: IncomingMessage,
+  { desk, context }: { desk: Desk; context: RequestContext },
+): Promise<Settled> {
+  try {
+    const form = await readForm(request);
+    checkRepeated(form);
+    checkClient(form, request);
+    const wanted = getSingle(form, 'grant_type');
+    const grant = GRANTS.find(({ grantType }) => grantType === wanted);
+    if (!grant) throw new BrokerError('grant_unsupported');
+    return await grant.handle(form, { desk, context });
+  } catch (error) {
+    return desk.refuse(
+      request.errored
+        ? new BrokerError('body_invalid', 'the connection broke', { cause: error })
+        : error,
+      context,
+    );
+  }
+}
+
+/**
+ * There are no confidential clients yet. A bare `client_id` says nothing and is ignored; a credential that nobody can
+ * check is refused, never ignored (RFC 6749 §5.2).
+ */
+function checkClient(form: Form, request: IncomingMessage): void {
+  const isInBody = ['client_secret', 'client_assertion', 'client_assertion_type'].some((name) =>
+    form.has(name),
+  );
+  if (isInBody || request.headers.authorization !== undefined) {
+    throw new BrokerError(
+      'client_unauthenticated',
+      'client credentials for a client that is not registered',
+    );
+  }
+}
+
+function sendRefusal(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { decision }: Settled,
+): void {
+  const { status, headers, body } = renderError({
+    reason: decision.reason ?? 'internal',
+    correlationId: decision.id,
+    subject: decision.subject,
+    usedAuthorization:
+      decision.reason === 'client_unauthenticated' && request.headers.authorization !== undefined,
+  });
+  // A body that was not read to its end would be taken for the next request.
+  response.writeHead(status, {
+    ...headers,
+    'Content-Length': Buffer.byteLength(body),
+    ...(!request.complete && { Connection: 'close' }),
+  });
+  response.end(body);
+}
+
+function toResponse({ token, grant }: IssuedToken, caBundle: string | undefined): TokenResponse {
+  return {
+    access_token: token,
+    issued_token_type: TOKEN_TYPE_ACCESS,
+    token_type: 'Bearer',
+    expires_in: grant.expiry.expiresAt - grant.issuedAt,
+    scope: grant.scopes.join(' '),
+    expiry_cap: grant.expiry.cap,
+    ...(caBundle !== undefined && { ca_bundle: caBundle }),
+  };
+}
+
+function findNextBundle(
+  digest: string | string[] | undefined,
+  bundle: CaBundle | undefined,
+): string | undefined {
+  if (!bundle || typeof digest !== 'string') return undefined;
+  return digest.toLowerCase() === bundle.digest ? undefined : bundle.pem;
+}

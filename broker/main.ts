@@ -1,0 +1,189 @@
+// `coatcheck broker`: the process. Reads the configuration, builds the broker, listens, reloads what rotates, drains.
+import { randomUUID } from 'node:crypto';
+import { destination } from 'pino';
+import { type Clock, systemClock } from '../common/clock.ts';
+import type { Command, CommandIo } from '../common/command.ts';
+import { listen, listenOperations, type RunningServer } from '../common/http.ts';
+import { createLogger, type Logger } from '../common/log.ts';
+import { exitOnSignal } from '../common/process.ts';
+import {
+  describeFlags,
+  EXIT_BAD_SETTINGS,
+  type ListenAddress,
+  SettingsError,
+} from '../common/settings.ts';
+import type { TlsMaterial } from '../common/tls-files.ts';
+import type { AuditStream } from './audit.ts';
+import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
+import { readCaBundle } from './ca-bundle.ts';
+import { type Configuration, readConfiguration } from './configuration.ts';
+import { createReloads } from './reload.ts';
+import { BROKER_SETTINGS } from './settings.ts';
+
+export const command: Command = {
+  describe: 'validates ServiceAccount tokens, decides by roles, issues client tokens',
+  help: () => `coatcheck broker [flags]
+
+Serves the token endpoint (RFC 8693), the JWKS and the discovery documents, and on a port of its own /livez, /readyz
+and /metrics. Clusters are a file (docs/clusters.md), roles are files (docs/roles.md), signing keys are a folder:
+
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out keys/2026-11.pem
+
+Log lines and audit records (those with "kind":"decision") go to standard output as JSON.
+
+Flags
+${describeFlags(BROKER_SETTINGS)}
+`,
+  run,
+};
+
+/** Resolves to 0 once the broker listens (it goes on until a signal), or to 2 where the configuration is wrong. */
+export async function run(args: readonly string[], io: CommandIo): Promise<number> {
+  let configuration: Configuration;
+  try {
+    configuration = readConfiguration({ args, environment: io.environment }, systemClock);
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    io.stderr(`coatcheck broker: ${error.message}\n`);
+    return EXIT_BAD_SETTINGS;
+  }
+  const log = createLogger({ level: configuration.settings.logLevel, process: 'broker' });
+  const running = await startFromConfiguration(configuration, {
+    clock: systemClock,
+    log,
+    auditStream: destination({ fd: 1, sync: false }),
+    newId: randomUUID,
+  });
+  log.info({ url: running.url, operationsUrl: running.operationsUrl }, 'broker is listening');
+  exitOnSignal(log, running.stop);
+  return 0;
+}
+
+interface Surroundings {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly auditStream: AuditStream;
+  readonly newId: () => string;
+}
+
+async function startFromConfiguration(
+  configuration: Configuration,
+  around: Surroundings,
+): Promise<RunningBroker> {
+  const { settings, clusters, keys, tls } = configuration;
+  let { caBundle } = configuration;
+  if (settings.insecurePlainHttp)
+    around.log.warn('serving without TLS, as configured: tokens cross the network in the clear');
+  const reloads = createReloads(around);
+  const running = await startBroker({
+    ...around,
+    issuer: settings.issuer,
+    clusters,
+    keys,
+    rolesPath: settings.rolesPath,
+    roleLimits: {
+      allowBrokerPolicies: settings.allowBrokerPolicies,
+      allowClaims: settings.allowExtraClaims,
+      reservedAudiences: settings.reservedAudiences,
+    },
+    maxTokenTtlSeconds: settings.maxTokenTtlSeconds,
+    findCaBundle: () => caBundle,
+    findCertificateNotAfter: () => tls && tls.current.notAfter / 1000,
+    withProcessMetrics: true,
+    listen: settings.listen,
+    operationsListen: settings.operationsListen,
+    drainSeconds: settings.drainSeconds,
+    ...(tls && { tls: tls.current }),
+  });
+  const { metrics } = running.broker;
+  reloads.add('signingKeys', () => keys.reload());
+  if (tls) {
+    reloads.add('tls', () => {
+      const next = tls.reload();
+      if (next) running.reloadCertificate(next);
+      return [];
+    });
+  }
+  const { caBundleFile } = settings;
+  if (caBundleFile !== undefined) {
+    reloads.add('caBundle', () => {
+      caBundle = readCaBundle(caBundleFile);
+      return [];
+    });
+  }
+  reloads.start(metrics.countReloadFailure);
+  return {
+    ...running,
+    stop: async () => {
+      await reloads.stop();
+      await running.stop();
+    },
+  };
+}
+
+export interface StartOptions extends BrokerOptions {
+  readonly listen: ListenAddress;
+  readonly operationsListen: ListenAddress;
+  /** Absent: plain HTTP. */
+  readonly tls?: Pick<TlsMaterial, 'cert' | 'key'>;
+  readonly drainSeconds: number;
+}
+
+export interface RunningBroker {
+  readonly broker: Broker;
+  readonly url: string;
+  readonly operationsUrl: string;
+  reloadCertificate(tls: Pick<TlsMaterial, 'cert' | 'key'>): void;
+  /** Not ready at once, requests in flight end, the audit trail is written out. */
+  stop(): Promise<void>;
+}
+
+/** A broker with its two ports. `/livez` answers from the beginning, `/readyz` says 200 after the first reads. */
+export async function startBroker(options: StartOptions): Promise<RunningBroker> {
+  const broker = createBroker(options);
+  let isDraining = false;
+  let isStarted = false;
+  const findObstacles = () => [
+    ...(isDraining ? ['draining'] : []),
+    ...(isStarted ? broker.findObstacles() : ['starting']),
+  ];
+  const operations = await listenOperations({
+    address: options.operationsListen,
+    findObstacles,
+    renderMetrics: async () => ({
+      contentType: broker.metrics.registry.contentType,
+      body: await broker.metrics.registry.metrics(),
+    }),
+  });
+  // Before anybody can connect: without its roles the broker would refuse those it is going to serve.
+  await broker.start();
+  const server = await listenOrClose(broker, { options, operations });
+  isStarted = true;
+  return {
+    broker,
+    url: server.url,
+    operationsUrl: operations.url,
+    reloadCertificate: server.reloadCertificate,
+    stop: async () => {
+      isDraining = true;
+      await server.drain(options.drainSeconds * 1000);
+      await broker.stop();
+      await operations.drain(0);
+    },
+  };
+}
+
+async function listenOrClose(
+  broker: Broker,
+  { options, operations }: { options: StartOptions; operations: RunningServer },
+): Promise<RunningServer> {
+  try {
+    return await listen(broker.handler, {
+      address: options.listen,
+      ...(options.tls && { tls: options.tls }),
+    });
+  } catch (error) {
+    await Promise.all([broker.stop(), operations.drain(0)]);
+    throw error;
+  }
+}

@@ -1,0 +1,108 @@
+// Every metric of the broker: names, labels, meaning. Labels take a handful of values each (reasons, dialects, routes,
+// statuses, clusters of the table); nothing a caller writes becomes one. docs/broker.md lists them, a test compares.
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Decision } from './authorize.ts';
+import type { KeysEvent } from './identity/jwks.ts';
+
+export const METRICS_PREFIX = 'coatcheck_broker_';
+
+// 1 ms is a busy exchange, 10 s the longest a key fetch may take.
+const BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** What is read at scrape time. */
+export interface Gauges {
+  readonly roles: () => number;
+  readonly roleProblems: () => number;
+  readonly signingKeys: () => number;
+  readonly auditPendingBytes: () => number;
+  /** Seconds since the epoch; undefined without TLS. */
+  readonly certificateNotAfter: () => number | undefined;
+}
+
+export type ReloadedThing = 'signingKeys' | 'tls' | 'caBundle';
+
+export interface Metrics {
+  readonly registry: Registry;
+  countDecision(decision: Pick<Decision, 'dialect' | 'outcome' | 'reason'>): void;
+  /** `route` is one of the server's own patterns. */
+  observeRequest(route: string, status: number, seconds: number): void;
+  countReloadFailure(what: ReloadedThing): void;
+  countKeysEvent(event: KeysEvent): void;
+  /** To be called once the things exist that the gauges read. */
+  watch(gauges: Gauges): void;
+}
+
+/** A registry of its own per broker, so that two in one process (tests, `coatcheck dev`) do not meet. */
+export function createMetrics(options: { withProcess: boolean }): Metrics {
+  const registry = new Registry();
+  if (options.withProcess) collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const name = (end: string) => `${METRICS_PREFIX}${end}`;
+  const decisions = new Counter({
+    name: name('decisions_total'),
+    help: 'Decisions by dialect, outcome (allow, deny, failure) and exact reason.',
+    labelNames: ['dialect', 'outcome', 'reason'],
+    registers,
+  });
+  const requests = new Histogram({
+    name: name('request_duration_seconds'),
+    help: 'Time from the request head to the end of the answer, by route and status.',
+    labelNames: ['route', 'status'],
+    buckets: BUCKETS,
+    registers,
+  });
+  const reloads = new Counter({
+    name: name('reload_failures_total'),
+    help: 'Reads of a watched file or folder that failed; the last good content stays in use.',
+    labelNames: ['what'],
+    registers,
+  });
+  const keysEvents = new Counter({
+    name: name('cluster_keys_events_total'),
+    help: 'What happened to the public keys of a cluster: loaded, failed, credential_refused, shared_key.',
+    labelNames: ['cluster', 'event'],
+    registers,
+  });
+  return {
+    registry,
+    countDecision: ({ dialect, outcome, reason = 'none' }) =>
+      decisions.inc({ dialect, outcome, reason }),
+    observeRequest: (route, status, seconds) => requests.observe({ route, status }, seconds),
+    countReloadFailure: (what) => reloads.inc({ what }),
+    countKeysEvent: ({ cluster, kind }) => keysEvents.inc({ cluster, event: kind }),
+    watch: (gauges) => addGauges(gauges, { registers, name }),
+  };
+}
+
+function addGauges(
+  gauges: Gauges,
+  { registers, name }: { registers: Registry[]; name: (end: string) => string },
+): void {
+  const add = (end: string, help: string, read: () => number | undefined) =>
+    new Gauge({
+      name: name(end),
+      help,
+      registers,
+      collect() {
+        const value = read();
+        if (value !== undefined) this.set(value);
+      },
+    });
+  add('roles', 'Roles in use.', gauges.roles);
+  add(
+    'role_problems',
+    'Problems with role files; while there are any, the last good roles of those files stay in use.',
+    gauges.roleProblems,
+  );
+  add('signing_keys', 'Published signing keys.', gauges.signingKeys);
+  add(
+    'audit_pending_bytes',
+    'Audit records made and not yet written to standard output.',
+    gauges.auditPendingBytes,
+  );
+  add(
+    'certificate_not_after_seconds',
+    'When the serving certificate ends, seconds since the epoch.',
+    gauges.certificateNotAfter,
+  );
+}

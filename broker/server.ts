@@ -1,0 +1,148 @@
+// The broker's HTTP face: the hot route first, metadata, then typed answers for whatever is left. One error handler, and
+// a correlation id of our own on every answer.
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type Response,
+} from 'express';
+import type { Clock } from '../common/clock.ts';
+import type { Logger } from '../common/log.ts';
+import { HEADER_REQUEST_ID, PATH_TOKEN } from '../common/protocol/oauth.ts';
+import type { RequestContext } from './desk.ts';
+import { renderError } from './dialects/oauth/errors.ts';
+import {
+  METADATA_MAX_AGE_SECONDS,
+  METADATA_PATHS,
+  type MetadataDocument,
+  type MetadataPath,
+} from './dialects/oauth/metadata.ts';
+import type { TokenEndpoint } from './dialects/oauth/token-endpoint.ts';
+import { BrokerError, REASONS } from './errors.ts';
+import type { Metrics } from './metrics.ts';
+
+export interface ServerDeps {
+  readonly tokenEndpoint: TokenEndpoint;
+  readonly findMetadata: (path: MetadataPath) => MetadataDocument;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly newCorrelationId: () => string;
+}
+
+/** The express application; `next` is called for nothing, every request is answered here. */
+export function createApp(deps: ServerDeps): Express {
+  const app = express();
+  app.disable('x-powered-by').disable('etag');
+  app.set('query parser', false).set('strict routing', true).set('case sensitive routing', true);
+  app.use((request, response, next) => {
+    begin(request, response, deps);
+    next();
+  });
+  app.post(PATH_TOKEN, (request, response) => {
+    setRoute(response, PATH_TOKEN);
+    return deps.tokenEndpoint(request, response, getContext(response, 'oauth'));
+  });
+  for (const path of METADATA_PATHS) {
+    app.get(path, (_request, response) => sendMetadata(response, path, deps.findMetadata(path)));
+    app.options(path, (_request, response) => sendPreflight(response, path));
+    app.all(path, (_request, response) => refuseMethod(response, path, 'GET, HEAD, OPTIONS'));
+  }
+  app.all(PATH_TOKEN, (_request, response) => refuseMethod(response, PATH_TOKEN, 'POST'));
+  app.use(() => {
+    throw new BrokerError('not_found');
+  });
+  app.use(createErrorHandler(deps.log));
+  return app;
+}
+
+interface Locals {
+  correlationId: string;
+  callerRequestId?: string;
+  /** One of our own patterns: a label must not be what a caller writes. */
+  route: string;
+}
+
+function begin(
+  request: Request,
+  response: Response,
+  { metrics, clock, newCorrelationId }: ServerDeps,
+): void {
+  const locals = response.locals as Locals;
+  locals.correlationId = newCorrelationId();
+  locals.route = 'other';
+  const given = request.headers[HEADER_REQUEST_ID.toLowerCase()];
+  // Never our id: a caller could otherwise make two decisions look like one.
+  if (typeof given === 'string')
+    locals.callerRequestId = given.slice(0, 64).replace(/[^\w.:-]/g, '?');
+  response.setHeader(HEADER_REQUEST_ID, locals.correlationId);
+  const startedAt = clock.now();
+  response.once('close', () =>
+    metrics.observeRequest(locals.route, response.statusCode, (clock.now() - startedAt) / 1000),
+  );
+}
+
+function getContext(response: Response, dialect: string): RequestContext {
+  const { correlationId, callerRequestId } = response.locals as Locals;
+  return { correlationId, dialect, ...(callerRequestId !== undefined && { callerRequestId }) };
+}
+
+function setRoute(response: Response, route: string): void {
+  (response.locals as Locals).route = route;
+}
+
+/** Public documents: any page may read them, caches may keep them. */
+function sendMetadata(
+  response: Response,
+  path: MetadataPath,
+  { contentType, body }: MetadataDocument,
+): void {
+  setRoute(response, path);
+  response.writeHead(200, {
+    'Content-Type': contentType,
+    'Content-Length': body.length,
+    'Cache-Control': `public, max-age=${METADATA_MAX_AGE_SECONDS}`,
+    'Access-Control-Allow-Origin': '*',
+  });
+  // Node drops the body of an answer to HEAD.
+  response.end(body);
+}
+
+function sendPreflight(response: Response, path: MetadataPath): void {
+  setRoute(response, path);
+  response.writeHead(204, {
+    'Access-Control-Allow-Origin': '*',
+    'Access-Control-Allow-Methods': 'GET, HEAD',
+    'Access-Control-Max-Age': '86400',
+  });
+  response.end();
+}
+
+function refuseMethod(response: Response, path: string, allow: string): never {
+  setRoute(response, path);
+  response.setHeader('Allow', allow);
+  throw new BrokerError('method_not_allowed');
+}
+
+function createErrorHandler(log: Logger): ErrorRequestHandler {
+  return (error: unknown, request, response, next) => {
+    const { correlationId } = response.locals as Locals;
+    const reason = error instanceof BrokerError ? error.reason : toReason(error);
+    const { level } = REASONS[reason];
+    if (level !== 'info') log[level]({ correlationId, reason, err: error }, 'request failed');
+    if (response.headersSent || response.destroyed) return next(error);
+    const { status, headers, body } = renderError({ reason, correlationId });
+    response.writeHead(status, {
+      ...headers,
+      'Content-Length': Buffer.byteLength(body),
+      ...(!request.complete && { Connection: 'close' }),
+    });
+    response.end(body);
+  };
+}
+
+/** Express's own refusals (a path that is not percent-encoded) carry a 4xx; anything else is our fault. */
+function toReason(error: unknown): 'not_found' | 'internal' {
+  const status = (error as { status?: unknown } | null)?.status;
+  return typeof status === 'number' && status >= 400 && status < 500 ? 'not_found' : 'internal';
+}

@@ -1,0 +1,119 @@
+// The settings of the broker. Clusters, roles and keys are files of their own, named here.
+
+import { LOG_LEVELS } from '../common/log.ts';
+import { isAudience } from '../common/protocol/audiences.ts';
+import {
+  flag,
+  integer,
+  list,
+  listenAddress,
+  oneOf,
+  optional,
+  path,
+  type Setting,
+  type SettingsOf,
+  url,
+} from '../common/settings.ts';
+
+const DAY_SECONDS = 86_400;
+
+export const BROKER_SETTINGS = {
+  issuer: issuer({
+    doc: 'The `iss` of our tokens and the base of all metadata: an https URL without path, the one under which pods reach the broker',
+  }),
+  clustersFile: path({
+    doc: 'YAML file with the table of clusters whose ServiceAccount tokens are accepted',
+  }),
+  rolesPath: path({ doc: 'Folder of role files (YAML), or one such file; reloaded as it changes' }),
+  signingKeysDir: path({
+    doc: 'Folder of private signing keys (P-256, Ed25519 or RSA; PEM or JWK), usually a mounted Secret; the last by name signs, ten minutes after it appeared',
+  }),
+  listen: listenAddress({
+    default: { host: '::', port: 8443 },
+    doc: 'Address of the token endpoint and the metadata',
+  }),
+  operationsListen: listenAddress({
+    default: { host: '::', port: 8081 },
+    doc: 'Address of /livez, /readyz and /metrics; plain HTTP, never to be exposed',
+  }),
+  tlsCertFile: optional(
+    path({ doc: 'Serving certificate with its chain, PEM; reloaded as it changes' }),
+  ),
+  tlsKeyFile: optional(path({ doc: 'Key of that certificate, PEM' })),
+  insecurePlainHttp: flag({
+    default: false,
+    doc: 'Serve without TLS and allow an http issuer: ServiceAccount tokens then cross the network in the clear, unless something in front ends TLS on this host',
+  }),
+  caBundleFile: optional(
+    path({
+      doc: 'CA bundle that pods should trust from now on, PEM; sent with an answer to those whose bundle differs; reloaded as it changes',
+    }),
+  ),
+  maxTokenTtlSeconds: integer({
+    default: DAY_SECONDS,
+    min: 60,
+    max: 30 * DAY_SECONDS,
+    doc: 'Ceiling on the life of every client token, whatever its role says',
+  }),
+  reservedAudiences: list({
+    default: [],
+    doc: "Audiences that no role may have, besides the built-in ones (the API server's, cloud STS names, our own)",
+  }),
+  allowBrokerPolicies: list({
+    default: [],
+    doc: 'Policies with power at the broker itself that roles may name (`root`, `coatcheck:…`); none by default',
+  }),
+  allowExtraClaims: list({
+    default: [],
+    doc: 'Claim names that roles may set although they are refused by default (registered JWT claims, `groups`, `email` …)',
+  }),
+  logLevel: oneOf({
+    values: LOG_LEVELS,
+    default: 'info',
+    doc: 'Lines below this level are not written',
+  }),
+  drainSeconds: integer({
+    default: 20,
+    min: 0,
+    max: 600,
+    doc: "How long requests in flight may take after SIGTERM; below the pod's terminationGracePeriodSeconds",
+  }),
+};
+
+export type BrokerSettings = SettingsOf<typeof BROKER_SETTINGS>;
+
+function issuer(options: { doc: string }): Setting<string> {
+  const base = url(options);
+  return {
+    ...base,
+    parse: (text) => {
+      const value = base.parse(text);
+      // Receivers find `/.well-known/…` below the issuer, and RFC 8414 and OpenID differ on where that is with a path.
+      if (URL.parse(value)?.pathname !== '/') throw new Error('must be a URL without path');
+      return value;
+    },
+  };
+}
+
+/** What a table cannot say row by row: settings that are only right, or only wrong, together. */
+export function findSettingsProblems(settings: Partial<BrokerSettings>): string[] {
+  const problems: string[] = [];
+  const { tlsCertFile, tlsKeyFile, insecurePlainHttp } = settings;
+  if ((tlsCertFile === undefined) !== (tlsKeyFile === undefined)) {
+    problems.push('COATCHECK_TLS_CERT_FILE and COATCHECK_TLS_KEY_FILE go together');
+  }
+  if (tlsCertFile === undefined && tlsKeyFile === undefined && !insecurePlainHttp) {
+    problems.push(
+      'COATCHECK_TLS_CERT_FILE and COATCHECK_TLS_KEY_FILE are required; COATCHECK_INSECURE_PLAIN_HTTP=true serves without TLS',
+    );
+  }
+  if (settings.issuer?.startsWith('http:') && !insecurePlainHttp) {
+    problems.push(
+      'COATCHECK_ISSUER must be an https URL; COATCHECK_INSECURE_PLAIN_HTTP=true allows http',
+    );
+  }
+  if (settings.reservedAudiences && !settings.reservedAudiences.every(isAudience)) {
+    problems.push('COATCHECK_RESERVED_AUDIENCES holds something that is no audience');
+  }
+  return problems;
+}
