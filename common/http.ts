@@ -29,20 +29,25 @@ export interface RunningServer {
   readonly url: string;
   readonly server: Server;
   /** New handshakes use this certificate from now on; open connections are untouched. The TLS floor stays. */
-  reloadCertificate(tls: Pick<SecureContextOptions, 'cert' | 'key'>): void;
+  reloadCertificate(tls: ServerTls): void;
   /** Stops accepting, lets requests in flight end (at most `graceMs`), then closes what is left. */
   drain(graceMs: number): Promise<void>;
 }
 
+export interface ServerTls extends Pick<SecureContextOptions, 'cert' | 'key'> {
+  /** PEM: callers must show a certificate that one of these signed. Whether they must is settled at the start. */
+  clientCa?: string;
+}
+
 export interface ListenOptions {
   address: ListenAddress;
-  tls?: Pick<SecureContextOptions, 'cert' | 'key'>;
+  tls?: ServerTls;
   limits?: Partial<ServerLimits>;
 }
 
 /** TLS settings that hold at start and after every reload. */
-function tlsFloor(tls: Pick<SecureContextOptions, 'cert' | 'key'>): SecureContextOptions {
-  return { ...tls, minVersion: 'TLSv1.2' };
+function tlsFloor({ cert, key, clientCa }: ServerTls): SecureContextOptions {
+  return { cert, key, ...(clientCa !== undefined && { ca: clientCa }), minVersion: 'TLSv1.2' };
 }
 
 /**
@@ -55,7 +60,8 @@ export async function listen(
 ): Promise<RunningServer> {
   const limits = { ...DEFAULT_LIMITS, ...given };
   const options = { maxHeaderSize: limits.maxHeaderBytes, noDelay: true };
-  const secure = tls && createHttpsServer({ ...options, ...tlsFloor(tls) }, handler);
+  const callers = tls?.clientCa !== undefined && { requestCert: true, rejectUnauthorized: true };
+  const secure = tls && createHttpsServer({ ...options, ...tlsFloor(tls), ...callers }, handler);
   const server: Server = secure ?? createHttpServer(options, handler);
   server.requestTimeout = limits.requestTimeoutMs;
   server.headersTimeout = limits.headersTimeoutMs;

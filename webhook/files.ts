@@ -1,0 +1,153 @@
+// The files the webhook reads at its start and again whenever they change. Polled by content: that works for a plain file, for
+// the kubelet's symlink swap, and on every file system; a change is taken only when it is whole and usable.
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../common/clock.ts';
+import type { Logger } from '../common/log.ts';
+import { SettingsError } from '../common/settings.ts';
+import type { WebhookMetrics } from './metrics.ts';
+import type { WebhookSettings } from './settings.ts';
+
+export interface Files {
+  /** PEM, the leaf first. */
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa?: string;
+  readonly brokerCa?: string;
+}
+
+type FileSettings = Pick<
+  WebhookSettings,
+  'tlsCertFile' | 'tlsKeyFile' | 'clientCaFile' | 'brokerCaFile'
+>;
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----/g;
+// It travels in a variable of every injected pod.
+const MAX_BROKER_CA_BYTES = 64 * 1024;
+
+/** Reads all files. @throws SettingsError that names every setting whose file is missing or unusable. */
+export async function readFiles(settings: FileSettings): Promise<Files> {
+  const problems: string[] = [];
+  const read = async (name: string, file: string | undefined): Promise<string> => {
+    if (file === undefined) return '';
+    try {
+      return await readFile(file, 'utf8');
+    } catch (error) {
+      problems.push(
+        `${name} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
+      );
+      return '';
+    }
+  };
+  const cert = await read('COATCHECK_TLS_CERT_FILE', settings.tlsCertFile);
+  const key = await read('COATCHECK_TLS_KEY_FILE', settings.tlsKeyFile);
+  const clientCa = await read('COATCHECK_CLIENT_CA_FILE', settings.clientCaFile);
+  const brokerCa = await read('COATCHECK_BROKER_CA_FILE', settings.brokerCaFile);
+  if (cert !== '' && key !== '') problems.push(...findPairProblems(cert, key));
+  if (clientCa !== '' && findCertificates(clientCa).length === 0)
+    problems.push('COATCHECK_CLIENT_CA_FILE must hold PEM certificates');
+  if (brokerCa !== '') problems.push(...findBrokerCaProblems(brokerCa));
+  if (problems.length > 0) throw new SettingsError(problems);
+  return {
+    cert,
+    key,
+    ...(clientCa !== '' && { clientCa }),
+    // Only the certificates, not what stands between them, and so that the same authorities are the same text.
+    ...(brokerCa !== '' && { brokerCa: `${findCertificates(brokerCa).join('\n')}\n` }),
+  };
+}
+
+function findCertificates(pem: string): readonly string[] {
+  return (pem.match(CERTIFICATE) ?? [])
+    .map((one) => one.replaceAll('\r\n', '\n'))
+    .filter(isCertificate);
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
+
+function findPairProblems(cert: string, key: string): readonly string[] {
+  const [leaf] = findCertificates(cert);
+  if (leaf === undefined) return ['COATCHECK_TLS_CERT_FILE must hold PEM certificates'];
+  try {
+    const isPair = new X509Certificate(leaf).checkPrivateKey(createPrivateKey(key));
+    return isPair
+      ? []
+      : ['COATCHECK_TLS_KEY_FILE must hold the key of the certificate in COATCHECK_TLS_CERT_FILE'];
+  } catch {
+    // The library's message may quote what it could not read.
+    return ['COATCHECK_TLS_KEY_FILE must hold a PEM private key'];
+  }
+}
+
+function findBrokerCaProblems(pem: string): readonly string[] {
+  if (findCertificates(pem).length === 0)
+    return ['COATCHECK_BROKER_CA_FILE must hold PEM certificates'];
+  return pem.length > MAX_BROKER_CA_BYTES
+    ? ['COATCHECK_BROKER_CA_FILE must hold at most 64 KiB']
+    : [];
+}
+
+/** When the certificate ends, seconds since the epoch. */
+export function findCertificateEnd(cert: string): number {
+  const [leaf] = findCertificates(cert);
+  return leaf === undefined ? 0 : new X509Certificate(leaf).validToDate.getTime() / 1000;
+}
+
+export interface WatchOptions {
+  readonly settings: FileSettings & Pick<WebhookSettings, 'reloadSeconds'>;
+  readonly initial: Files;
+  readonly onChange: (files: Files) => void;
+  readonly metrics: WebhookMetrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+export interface FileWatch {
+  /** Looks now; resolves when a change, if any, is in force. */
+  check(): Promise<void>;
+  stop(): void;
+}
+
+/** Looks at the files every `reloadSeconds`. What is unusable is told once and the last good content stays. */
+export function watchFiles(options: WatchOptions): FileWatch {
+  const { settings, onChange, metrics, log, clock } = options;
+  const stopping = new AbortController();
+  let current = options.initial;
+  let lastProblem = '';
+  const check = async (): Promise<void> => {
+    try {
+      const next = await readFiles(settings);
+      lastProblem = '';
+      // The authorities of callers are part of the listener and change with a restart.
+      const isNewPair = next.cert !== current.cert || next.key !== current.key;
+      const isNewCa = next.brokerCa !== current.brokerCa;
+      if (!isNewPair && !isNewCa) return;
+      current = { ...next, ...(current.clientCa !== undefined && { clientCa: current.clientCa }) };
+      onChange(current);
+      if (isNewPair) metrics.countReload('certificate', 'ok');
+      if (isNewCa) metrics.countReload('broker_ca', 'ok');
+      log.info({ certificate: isNewPair, brokerCa: isNewCa }, 'files reloaded');
+    } catch (error) {
+      const problem = (error as Error).message;
+      if (problem === lastProblem) return;
+      lastProblem = problem;
+      metrics.countReload('certificate', 'refused');
+      log.warn({ err: error }, 'files changed but cannot be used; the last good ones stay');
+    }
+  };
+  const loop = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      await clock.sleep(settings.reloadSeconds * 1000, stopping.signal);
+      await check();
+    }
+  };
+  // The only way out of the loop is stop().
+  loop().catch(() => undefined);
+  return { check, stop: () => stopping.abort() };
+}
