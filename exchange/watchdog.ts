@@ -1,0 +1,33 @@
+// Ends a refresh sidecar that is stuck. There is no liveness probe (a probe that fails while the broker is away would
+// kill a healthy pod), so the process watches itself: every loop says by when it will have moved on.
+import type { Clock } from '../common/clock.ts';
+
+export interface Watchdog {
+  /** `name` will call again within `ms`, or is stuck. */
+  expect(name: string, ms: number): void;
+  /** Resolves with the name of the first loop that is overdue; rejects when `signal` is aborted. */
+  watch(signal: AbortSignal): Promise<string>;
+}
+
+export interface WatchdogOptions {
+  /** Monotonic: a suspended machine must not look like a stuck process. */
+  uptime: Clock;
+  everyMs: number;
+}
+
+export function createWatchdog({ uptime, everyMs }: WatchdogOptions): Watchdog {
+  const due = new Map<string, number>();
+  return {
+    expect: (name, ms) => {
+      due.set(name, uptime.now() + ms);
+    },
+    watch: async (signal) => {
+      for (;;) {
+        await uptime.sleep(everyMs, signal);
+        const now = uptime.now();
+        const overdue = [...due].find(([, at]) => at < now);
+        if (overdue) return overdue[0];
+      }
+    },
+  };
+}

@@ -1,0 +1,211 @@
+// `node scripts/build.ts [exchange|server|all]`: what is shipped, in dist/. Each artefact is built only when one of its
+// inputs changed, under a temporary name, and renamed: two builds at once, or a killed one, leave nothing half done.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { type BuildOptions, build } from 'esbuild';
+
+const ROOT = path.join(import.meta.dirname, '..');
+const DIST = path.join(ROOT, 'dist');
+const EXCHANGE_ENTRY = 'exchange/entry.ts';
+const SERVER_ENTRY = 'cli/main.ts';
+
+interface Artefact {
+  /** File name in dist/. */
+  readonly name: string;
+  readonly group: 'exchange' | 'server';
+  /** Why it cannot be built here; undefined where it can. */
+  readonly findLack: () => string | undefined;
+  /** Writes `file`; returns the input files, relative to the root. */
+  readonly make: (file: string) => Promise<readonly string[]>;
+  /** Whatever else the result depends on: tools and their options. */
+  readonly recipe: readonly string[];
+}
+
+const BUNDLE: BuildOptions = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  minify: true,
+  platform: 'node',
+  target: 'node24',
+  format: 'esm',
+  metafile: true,
+  legalComments: 'none',
+  logLevel: 'silent',
+};
+
+/** Some dependencies of the server are CommonJS and call require for node: modules. */
+const REQUIRE_BANNER =
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
+
+// The compiled program must not take anything from the folder it is started in.
+const COMPILE_FLAGS = [
+  '--compile',
+  '--minify',
+  '--bytecode',
+  '--no-compile-autoload-dotenv',
+  '--no-compile-autoload-bunfig',
+  '--no-compile-autoload-tsconfig',
+  '--no-compile-autoload-package-json',
+];
+
+const ARTEFACTS: readonly Artefact[] = [
+  {
+    name: 'coatcheck-exchange.mjs',
+    group: 'exchange',
+    findLack: () => undefined,
+    make: (file) => bundle(EXCHANGE_ENTRY, file, BUNDLE),
+    recipe: [readVersion('esbuild')],
+  },
+  {
+    name: 'coatcheck-exchange',
+    group: 'exchange',
+    findLack: () =>
+      existsSync(bunFile())
+        ? undefined
+        : `no compiled exchange: the package ${bunPackage()} is not installed (it is optional, for linux on x64 and arm64)`,
+    make: compileExchange,
+    recipe: [readVersion(bunPackage()), ...COMPILE_FLAGS],
+  },
+  {
+    name: 'coatcheck.mjs',
+    group: 'server',
+    findLack: () =>
+      existsSync(path.join(ROOT, SERVER_ENTRY))
+        ? undefined
+        : `no server bundle: ${SERVER_ENTRY} is missing`,
+    make: (file) => bundle(SERVER_ENTRY, file, { ...BUNDLE, banner: { js: REQUIRE_BANNER } }),
+    recipe: [readVersion('esbuild')],
+  },
+];
+
+const GROUPS = ['exchange', 'server', 'all'] as const;
+
+async function main([wanted = 'all', ...rest]: readonly string[]): Promise<number> {
+  if (rest.length > 0 || !GROUPS.some((group) => group === wanted)) {
+    console.error(`usage: node scripts/build.ts [${GROUPS.join('|')}]`);
+    return 2;
+  }
+  mkdirSync(DIST, { recursive: true });
+  let failed = 0;
+  for (const artefact of ARTEFACTS) {
+    if (wanted !== 'all' && wanted !== artefact.group) continue;
+    try {
+      await refresh(artefact);
+    } catch (error) {
+      console.error(`failed   dist/${artefact.name}: ${(error as Error).message}`);
+      failed += 1;
+    }
+  }
+  return failed > 0 ? 1 : 0;
+}
+
+async function refresh(artefact: Artefact): Promise<void> {
+  const { name } = artefact;
+  const lack = artefact.findLack();
+  if (lack !== undefined) return console.log(`skipped  dist/${name}: ${lack}`);
+  const target = path.join(DIST, name);
+  if (existsSync(target) && isUpToDate(artefact)) return console.log(`current  dist/${name}`);
+  const started = performance.now();
+  const folder = mkdtempSync(path.join(DIST, '.building-'));
+  try {
+    const file = path.join(folder, name);
+    const inputs = await artefact.make(file);
+    chmodSync(file, 0o755);
+    writeFileSync(
+      path.join(folder, 'stamp'),
+      JSON.stringify({ inputs, digest: digest(artefact, inputs) }),
+    );
+    renameSync(file, target);
+    renameSync(path.join(folder, 'stamp'), stampFile(name));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`built    dist/${name} (${toSize(statSync(target).size)}, ${seconds} s)`);
+}
+
+async function bundle(
+  entry: string,
+  outfile: string,
+  options: BuildOptions,
+): Promise<readonly string[]> {
+  const { metafile } = await build({ ...options, entryPoints: [entry], outfile });
+  return Object.keys(metafile?.inputs ?? {});
+}
+
+/** Bun does not tell its inputs; the same entry bundled by esbuild does. */
+async function compileExchange(file: string): Promise<readonly string[]> {
+  const { metafile } = await build({
+    ...BUNDLE,
+    entryPoints: [EXCHANGE_ENTRY],
+    write: false,
+    outfile: file,
+  });
+  const args = ['build', ...COMPILE_FLAGS, EXCHANGE_ENTRY, `--outfile=${file}`];
+  // Without the environment: Bun reads options, proxies and registries from it.
+  execFileSync(bunFile(), args, { cwd: ROOT, env: {}, stdio: ['ignore', 'ignore', 'inherit'] });
+  return Object.keys(metafile?.inputs ?? {});
+}
+
+function isUpToDate(artefact: Artefact): boolean {
+  try {
+    const stamp = JSON.parse(readFileSync(stampFile(artefact.name), 'utf8')) as {
+      inputs: string[];
+      digest: string;
+    };
+    return stamp.digest === digest(artefact, stamp.inputs);
+  } catch {
+    return false;
+  }
+}
+
+/** Of this script, the tools and every input's path and content. */
+function digest({ recipe }: Artefact, inputs: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const part of recipe) hash.update(`${part}\0`);
+  for (const file of ['scripts/build.ts', ...[...inputs].sort()]) {
+    hash
+      .update(`${file}\0`)
+      .update(readFileSync(path.join(ROOT, file)))
+      .update('\0');
+  }
+  return hash.digest('hex');
+}
+
+function stampFile(name: string): string {
+  return path.join(DIST, `.${name}.stamp`);
+}
+
+function bunPackage(): string {
+  return `@oven/bun-${process.platform}-${process.arch === 'arm64' ? 'aarch64' : process.arch}`;
+}
+
+function bunFile(): string {
+  return path.join(ROOT, 'node_modules', bunPackage(), 'bin/bun');
+}
+
+function readVersion(name: string): string {
+  const file = path.join(ROOT, 'node_modules', name, 'package.json');
+  if (!existsSync(file)) return `${name} absent`;
+  return `${name} ${(JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version}`;
+}
+
+function toSize(bytes: number): string {
+  return bytes < 1_000_000
+    ? `${Math.round(bytes / 1000)} kB`
+    : `${Math.round(bytes / 1_000_000)} MB`;
+}
+
+process.exitCode = await main(process.argv.slice(2));
