@@ -1,0 +1,126 @@
+// Admission reviews: the webhook over TLS against a bare HTTPS server that parses the same body and answers the same
+// size. At full speed, and the latency at 500 reviews/s, which is a large cluster's busy minute.
+import { request } from 'node:https';
+import { alternate, type Comparison, type Contestant, spreadOf } from '../alternate.ts';
+import { type Bench, startReference, startWebhook } from '../programs.ts';
+import { renderReview } from '../review.ts';
+import type { Row } from '../table.ts';
+import { SERVER_NAME } from '../workplace.ts';
+
+const PATH = '/mutate';
+const MIN_RATIO = 0.6;
+const MAX_P99_MS = 3;
+const RATE = 500;
+
+export async function measureAdmission(bench: Bench): Promise<readonly Row[]> {
+  const { machine, workplace, isQuick } = bench;
+  const body = renderReview();
+  const job: Contestant['job'] = {
+    target: { host: '127.0.0.1', ca: workplace.ca, serverName: SERVER_NAME },
+    path: PATH,
+    contentType: 'application/json',
+    body,
+    connections: 16,
+    seconds: 0,
+  };
+  const patchLength = await findPatchLength(bench, body);
+  const files = [workplace.file('tls.crt'), workplace.file('tls.key'), String(patchLength)];
+  const start = {
+    ours: () => startWebhook(bench),
+    reference: () => startReference(machine, 'https-json.ts', files),
+  };
+  const full = await alternate(
+    machine,
+    { ours: { start: start.ours, job }, reference: { start: start.reference, job } },
+    isQuick
+      ? { rounds: 1, warmUpSeconds: 1, seconds: 1 }
+      : { rounds: 5, warmUpSeconds: 1, seconds: 3 },
+  );
+  const paced = { ...job, ratePerSecond: RATE };
+  const steady = await alternate(
+    machine,
+    { ours: { start: start.ours, job: paced }, reference: { start: start.reference, job: paced } },
+    isQuick
+      ? { rounds: 1, warmUpSeconds: 1, seconds: 1 }
+      : { rounds: 3, warmUpSeconds: 1, seconds: 3 },
+  );
+  return [toThroughputRow(full), toTailRow(full), toPacedRow(steady)];
+}
+
+function toThroughputRow({ ours, reference }: Comparison): Row {
+  const figures = {
+    ours: spreadOf(ours, (one) => one.perSecond),
+    reference: spreadOf(reference, (one) => one.perSecond),
+  };
+  const ratio = figures.ours.median / figures.reference.median;
+  return {
+    line: 'admission reviews, 16 connections, TLS',
+    unit: 'reviews/s',
+    ...figures,
+    ratio,
+    target: '≥ 60 % of the reference',
+    isMet: ratio >= MIN_RATIO,
+  };
+}
+
+function toTailRow({ ours, reference }: Comparison): Row {
+  return {
+    line: 'p99 of those',
+    unit: 'ms',
+    ours: spreadOf(ours, (one) => one.latencies.p99),
+    reference: spreadOf(reference, (one) => one.latencies.p99),
+  };
+}
+
+function toPacedRow({ ours, reference }: Comparison): Row {
+  const p99 = spreadOf(ours, (one) => one.latencies.p99);
+  return {
+    line: `p99 of admission reviews at ${RATE}/s`,
+    unit: 'ms',
+    ours: p99,
+    reference: spreadOf(reference, (one) => one.latencies.p99),
+    target: '≤ 3 ms',
+    isMet: p99.median <= MAX_P99_MS,
+  };
+}
+
+/** Asks the webhook once, so that the reference can answer as many bytes. */
+async function findPatchLength(bench: Bench, body: string): Promise<number> {
+  const server = await startWebhook(bench);
+  try {
+    const answer = await post(server.port, bench.workplace.ca, body);
+    const { response } = JSON.parse(answer) as { response: { allowed: boolean; patch?: string } };
+    if (!response.allowed || response.patch === undefined) {
+      throw new Error('the webhook did not inject the benchmark pod');
+    }
+    return response.patch.length;
+  } finally {
+    await server.stop();
+  }
+}
+
+function post(port: number, ca: string, body: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const headers = {
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(body),
+    };
+    const options = {
+      host: '127.0.0.1',
+      servername: SERVER_NAME,
+      port,
+      path: PATH,
+      method: 'POST',
+      ca,
+      headers,
+    };
+    const sent = request(options, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve(text));
+    });
+    sent.on('error', reject).end(body);
+  });
+}

@@ -1,0 +1,104 @@
+// Exchanges: the broker (offline validation, every subject token different, audit on) against a bare HTTP server that
+// parses the form, verifies RS256 and signs ES256. Plain HTTP on both sides: TLS costs both the same.
+import { appendFileSync } from 'node:fs';
+import path from 'node:path';
+import { PATH_TOKEN } from '../../common/protocol/oauth.ts';
+import { alternate, type Contestant, spreadOf } from '../alternate.ts';
+import { LOAD_CORE, SERVER_CORE, startPinned } from '../machine.ts';
+import { type Bench, startBroker, startReference } from '../programs.ts';
+import type { Row } from '../table.ts';
+import { ISSUER, SERVER_NAME, type Workplace } from '../workplace.ts';
+
+// More than the reference can use in one warm-up and one round.
+const TOKENS = { full: 32_000, quick: 10_000 };
+
+export async function measureExchange(bench: Bench): Promise<readonly Row[]> {
+  const { machine, workplace, isQuick } = bench;
+  const linesFile = await mintTokens(bench, isQuick ? TOKENS.quick : TOKENS.full);
+  const job: Contestant['job'] = {
+    target: { host: '127.0.0.1', serverName: SERVER_NAME },
+    path: PATH_TOKEN,
+    contentType: 'application/x-www-form-urlencoded',
+    body: { linesFile, skip: 0 },
+    connections: 16,
+    seconds: 0,
+  };
+  const { ours, reference } = await alternate(
+    machine,
+    {
+      ours: { start: () => startBroker(bench, { isTls: false }), job },
+      reference: {
+        start: () => startReference(machine, 'http-exchange.ts', [workplace.file('issuer.pub')]),
+        job,
+      },
+    },
+    isQuick
+      ? { rounds: 1, warmUpSeconds: 0.5, seconds: 1 }
+      : { rounds: 5, warmUpSeconds: 1, seconds: 3 },
+  );
+  const figures = {
+    ours: spreadOf(ours, (one) => one.perSecond),
+    reference: spreadOf(reference, (one) => one.perSecond),
+  };
+  return [
+    {
+      line: 'token exchanges, distinct tokens, offline, audit on, 16 connections',
+      unit: 'exchanges/s',
+      ...figures,
+      ratio: figures.ours.median / figures.reference.median,
+      target: '≥ 75 % of the reference, in a later release',
+    },
+    {
+      line: 'p99 of those',
+      unit: 'ms',
+      ours: spreadOf(ours, (one) => one.latencies.p99),
+      reference: spreadOf(reference, (one) => one.latencies.p99),
+    },
+  ];
+}
+
+/** Mints on both cores; returns the file with one form body a line. */
+async function mintTokens({ machine, workplace }: Bench, count: number): Promise<string> {
+  const half = Math.ceil(count / 2);
+  const parts = await Promise.all([
+    mint({ machine, workplace, core: SERVER_CORE, first: 0, count: half }),
+    mint({ machine, workplace, core: LOAD_CORE, first: half, count: half }),
+  ]);
+  const file = workplace.file('bodies.txt');
+  for (const part of parts) appendFileSync(file, part);
+  return file;
+}
+
+interface MintOptions extends Pick<Bench, 'machine'> {
+  workplace: Workplace;
+  core: number;
+  first: number;
+  count: number;
+}
+
+/** @returns form bodies, one a line. */
+export function mint({ machine, workplace, core, first, count }: MintOptions): Promise<string> {
+  const program = path.join(import.meta.dirname, '../load/mint.ts');
+  const child = startPinned({
+    machine,
+    core,
+    command: process.execPath,
+    args: [
+      program,
+      workplace.file('issuer.pem'),
+      ISSUER,
+      workplace.kid,
+      String(first),
+      String(count),
+    ],
+  });
+  let output = '';
+  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+    output += chunk;
+  });
+  return new Promise((resolve, reject) => {
+    child.once('close', (code) =>
+      code === 0 ? resolve(output) : reject(new Error(`minting tokens ended with code ${code}`)),
+    );
+  });
+}

@@ -1,0 +1,39 @@
+// Times the webhook's pure part in this process: `node bench/load/handler.ts <calls per round>` prints the microseconds a
+// call took, one number per round, as a JSON list.
+
+import { readSettings } from '../../common/settings.ts';
+import { review } from '../../webhook/review.ts';
+import { INJECT_TABLE, toInjectSettings } from '../../webhook/settings.ts';
+import { renderReview } from '../review.ts';
+
+const ROUNDS = 9;
+
+const calls = Number(process.argv[2] ?? '1000');
+const { settings } = readSettings(INJECT_TABLE, {
+  environment: {
+    COATCHECK_BROKER_URL: 'https://coatcheck-broker.coatcheck.svc',
+    COATCHECK_IMAGE: 'registry.example/coatcheck:bench',
+  },
+});
+// As long as a real CA in PEM: it is part of every patch.
+const injectSettings = toInjectSettings(
+  settings,
+  `-----BEGIN CERTIFICATE-----\n${'A'.repeat(560)}\n-----END CERTIFICATE-----\n`,
+);
+const body = Buffer.from(renderReview());
+
+function runRound(): number {
+  const begin = performance.now();
+  let bytes = 0;
+  for (let i = 0; i < calls; i++) {
+    const answer = review(body, injectSettings);
+    if (answer.outcome !== 'injected') throw new Error(`the pod was ${answer.outcome}`);
+    bytes += Buffer.from(JSON.stringify(answer.body)).length;
+  }
+  if (bytes === 0) throw new Error('no answer');
+  return ((performance.now() - begin) * 1000) / calls;
+}
+
+// The first round is the compiler's.
+runRound();
+process.stdout.write(JSON.stringify(Array.from({ length: ROUNDS }, runRound)));
