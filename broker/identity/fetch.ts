@@ -41,7 +41,8 @@ export function get(url: string, options: GetOptions = {}): Promise<string> {
     agent: false,
     signal: AbortSignal.timeout(timeoutMs),
     headers: {
-      Accept: 'application/json',
+      // An API server answers 406 for its keys to who does not take their own type (seen on 1.34), and JSON for the rest.
+      Accept: 'application/jwk-set+json, application/json',
       ...(bearer === undefined ? {} : { Authorization: `Bearer ${bearer}` }),
     },
   };
