@@ -33,6 +33,8 @@ export interface BrokerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly auditStream: AuditStream;
+  /** Bound on audit records made and not yet written; beyond it nothing is issued. */
+  readonly maxPendingAuditBytes?: number;
   /** Correlation ids and `jti`: unguessable, never twice. */
   readonly newId: () => string;
   /** Metrics of the process itself too; once per process. */
@@ -57,7 +59,7 @@ export interface Broker {
 export function createBroker(options: BrokerOptions): Broker {
   const { issuer, clock, log, keys: signingKeys, newId } = options;
   const metrics = createMetrics({ withProcess: options.withProcessMetrics ?? false });
-  const audit = createAuditSink(options.auditStream);
+  const audit = createAuditSink(options.auditStream, options.maxPendingAuditBytes);
   const clusterKeys = createClusterKeys({
     clusters: options.clusters,
     clock,

@@ -133,7 +133,6 @@ export const REASONS = {
     group: 'unavailable',
     text: 'the broker cannot decide at the moment',
   },
-  stopping: { level: 'info', group: 'unavailable', text: 'the broker cannot decide at the moment' },
   internal: {
     level: 'error',
     group: 'internal',

@@ -38,7 +38,6 @@ export const OAUTH_ERRORS = {
   keys_unavailable: UNAVAILABLE,
   audit_unavailable: UNAVAILABLE,
   kube_unavailable: UNAVAILABLE,
-  stopping: UNAVAILABLE,
   internal: { status: 500, error: 'server_error' },
 } as const satisfies Record<Reason, OAuthError>;
 

@@ -89,7 +89,8 @@ function sendRefusal(
   const { status, headers, body } = renderError({
     reason: decision.reason ?? 'internal',
     correlationId: decision.id,
-    subject: decision.subject,
+    // A failure of ours is not about the caller: the fixed sentence is all.
+    subject: decision.outcome === 'deny' ? decision.subject : undefined,
     usedAuthorization:
       decision.reason === 'client_unauthenticated' && request.headers.authorization !== undefined,
   });
