@@ -1,5 +1,6 @@
 // `make test-cluster`: the product on a real kube-apiserver. Builds what it needs into a cache outside the checkout,
 // then runs the suites inside namespaces of their own (test/cluster/README.md). Arguments go to mocha.
+import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { findLack, openBinaries } from '../test/cluster/harness/binaries.ts';
@@ -17,7 +18,13 @@ function findWhatLacks(): string | undefined {
     : 'with TEST_KUBECONFIG, set TEST_CALLBACK_HOST to the address at which that cluster reaches this machine (the webhook runs here)';
 }
 
-if (findWhatLacks() === undefined && !foreign) await openBinaries(process.env);
+if (findWhatLacks() === undefined) {
+  if (!foreign) await openBinaries(process.env);
+  // The exchange is tested as it is shipped.
+  execFileSync(process.execPath, [path.join(ROOT, 'scripts/build.ts'), 'exchange'], {
+    stdio: 'inherit',
+  });
+}
 const isolation = foreign ? 'none' : findIsolation();
 if (isolation === 'none' && !foreign) {
   console.log(
