@@ -3,7 +3,7 @@
 import type { JsonObject } from '../common/protocol/admission.ts';
 import type { PodAudience } from '../common/protocol/pod.ts';
 import { didYouMean } from '../common/spelling.ts';
-import { type Denial, type DenialCode, quote } from './errors.ts';
+import { type Denial, type DenialCode, quote, toShown } from './errors.ts';
 
 /** Every key, without the prefix. Those of `NAMED_KEYS` also take a name of an audience after a dot. */
 export const KEYS = [
@@ -37,8 +37,7 @@ export function sortKeys(
   const named = new Map<string, Map<string, string>>();
   const deny = (code: DenialCode, key: string, problem: string): void => {
     const annotation = `${prefix}${key}`;
-    const shown = key.length > 70 ? `${prefix}${key.slice(0, 70)}…` : annotation;
-    denials.push({ code, annotation, message: `${shown}: ${problem}` });
+    denials.push({ code, annotation, message: `${toShown(annotation)}: ${problem}` });
   };
   // Sorted, so that messages do not depend on the order in which a map was written.
   for (const key of Object.keys(annotations)

@@ -2,7 +2,7 @@
 // own is touched; mounts of our volume that differ are ours and are put right.
 import type { JsonObject, PatchOperation } from '../common/protocol/admission.ts';
 import { CA_FILE, type PodAudience, TOKEN_FILE, TOKENS_VOLUME } from '../common/protocol/pod.ts';
-import { type Denial, quote } from './errors.ts';
+import { type Denial, quote, toShown } from './errors.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { findMember, findText, isSameJson } from './json.ts';
 import { findLinkedMount, findMountDenials, toTokenMounts } from './mounts.ts';
@@ -28,7 +28,7 @@ export function patchAppContainer(target: Target, options: AppOptions, found: Fi
   const linked = findLinkedMount(target.container, mountRoot);
   if (linked !== undefined) {
     found.warnings.push(
-      `container ${target.container.name} mounts ${linked}; where its image links /var/run to /run, that hides the tokens at ${mountRoot}`,
+      `container ${toShown(target.container.name)} mounts ${toShown(linked)}; where its image links /var/run to /run, that hides the tokens at ${mountRoot}`,
     );
   }
   patchEnv(target, options, found);
@@ -60,7 +60,7 @@ function patchEnv(target: Target, options: AppOptions, { operations, warnings }:
     const present = own.get(wanted.name);
     if (!present) missing.push(wanted);
     else if (!isSameJson(present, wanted)) {
-      warnings.push(`container ${name} sets ${wanted.name} itself; its own value stays`);
+      warnings.push(`container ${toShown(name)} sets ${wanted.name} itself; its own value stays`);
     }
   }
   if (missing.length === 0) return;
@@ -89,7 +89,7 @@ function patchMounts(target: Target, { settings, audiences }: AppOptions, found:
     else {
       found.operations.push({ op: 'replace', path: `${path}/${replaced.at}`, value: one });
       found.warnings.push(
-        `container ${name} mounted ${TOKENS_VOLUME} in another way; the mount was replaced`,
+        `container ${toShown(name)} mounted ${TOKENS_VOLUME} in another way; the mount was replaced`,
       );
     }
   }

@@ -114,12 +114,17 @@ export function toStatus(denials: readonly Denial[]): { code: number; message: s
 
 const LONGEST_QUOTE = 60;
 
-/** A stranger's text inside a message: quoted, control characters escaped, cut. */
+/** A stranger's text inside a message: quoted, cut, and everything escaped that is not printable ASCII. */
 export function quote(text: string): string {
   const cut = text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text;
-  // JSON leaves DEL and the C1 controls as they are; a terminal does not.
+  // JSON leaves DEL and all of Unicode as it is; a terminal turns some of it into something else than was written.
   return JSON.stringify(cut).replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    /[^\x20-\x7e…]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+}
+
+/** A name inside a message: as it is where it is plain and short, else quoted. Nothing has validated the pod yet. */
+export function toShown(name: string): string {
+  return /^[\x21-\x7e]{1,100}$/.test(name) ? name : quote(name);
 }

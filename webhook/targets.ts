@@ -3,7 +3,7 @@
 import type { PodAudience } from '../common/protocol/pod.ts';
 import { didYouMean } from '../common/spelling.ts';
 import type { TokenRequest } from './annotations.ts';
-import type { Denial, DenialCode } from './errors.ts';
+import { type Denial, type DenialCode, toShown } from './errors.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { isExchangeName, listForeignContainers, type Pod, type PodContainer } from './pod.ts';
 
@@ -92,5 +92,5 @@ function describeUnknown(name: string, pod: Pod, known: readonly string[]): stri
   const shown = known.slice(0, MOST_NAMES_SHOWN);
   const more = known.length > shown.length ? `, and ${known.length - shown.length} more` : '';
   const both = pod.initContainers.length > 0 ? ' (init containers included)' : '';
-  return `the pod has no container named ${name}${didYouMean(name, shown)}; allowed${both}: ${shown.join(', ')}${more}`;
+  return `the pod has no container named ${name}${didYouMean(name, shown)}; allowed${both}: ${shown.map(toShown).join(', ')}${more}`;
 }

@@ -1,0 +1,74 @@
+// Every golden case: the patch is the one on file, it applies, the naive checker agrees, and a second pass changes nothing.
+import { expect } from 'chai';
+import { inject } from '../../webhook/inject.ts';
+import { type Expected, type GoldenCase, loadGoldenCases, saveExpected } from './golden.ts';
+import { applyOperations, checkPromises } from './oracle.ts';
+
+const isRewriting = process.env.UPDATE_GOLDEN === '1';
+
+function decide({ pod, settings }: GoldenCase): Expected {
+  const injection = inject(pod, settings);
+  // Through JSON, as it travels: what JSON drops must not make a difference.
+  return JSON.parse(
+    JSON.stringify(
+      injection.ok
+        ? { operations: injection.operations, warnings: injection.warnings }
+        : { denials: injection.denials },
+    ),
+  );
+}
+
+describe('golden pods', () => {
+  const cases = loadGoldenCases();
+
+  it('are many, and are not rewritten in CI', () => {
+    expect(cases.length).to.be.at.least(45);
+    expect(isRewriting && Boolean(process.env.CI)).to.equal(false);
+  });
+
+  for (const golden of cases) {
+    describe(golden.name, () => {
+      it('comes out as on file', () => {
+        const real = decide(golden);
+        if (isRewriting) saveExpected(golden, real);
+        else expect(real).to.deep.equal(golden.expected);
+      });
+
+      it('leaves the pod it was given alone', () => {
+        const before = structuredClone(golden.pod);
+        decide(golden);
+        expect(golden.pod).to.deep.equal(before);
+      });
+
+      const decided = decide(golden);
+      if ('denials' in decided) {
+        it('names the annotation or the place, and what is allowed', () => {
+          for (const { message, annotation } of decided.denials) {
+            expect(message).to.match(/allowed:|must (be|hold)/);
+            if (annotation) expect(message).to.include(annotation.slice(0, 40));
+            // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there.
+            expect(message).to.not.match(/[\u0000-\u001f\u007f]/);
+            expect(message.length).to.be.at.most(1200);
+          }
+        });
+        return;
+      }
+
+      it('gives warnings that the API server passes on whole', () => {
+        for (const warning of decided.warnings) expect(warning.length).to.be.within(1, 256);
+      });
+
+      if (decided.operations.length === 0) return;
+      const after = applyOperations(golden.pod, decided.operations);
+
+      it('keeps what the contract promises, says the naive checker', () => {
+        checkPromises(golden.pod, after, golden.settings);
+      });
+
+      it('is left alone by a second pass', () => {
+        const second = inject(after, golden.settings);
+        expect(second.ok && second.operations).to.deep.equal([]);
+      });
+    });
+  }
+});
