@@ -23,7 +23,7 @@ export async function postByHttps(request: TransportRequest): Promise<TransportA
     rejectUnauthorized: true,
     ...(request.ca !== undefined && { ca: request.ca }),
     // tls verifies the certificate against `servername` where there is one, not against the address dialled.
-    ...(address && { host: address.host, port: address.port, servername: url.hostname }),
+    ...(address && { hostname: address.host, port: address.port, servername: url.hostname }),
   };
   return new Promise((resolve, reject) => {
     const outgoing = send(url, options, (response) => {

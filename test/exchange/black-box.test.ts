@@ -1,12 +1,15 @@
 // The exchange as it is shipped, both artefacts, against a real HTTPS server.
 import { ARTEFACTS } from './artefacts.ts';
 import { initCases } from './init.cases.ts';
-import { declareCases } from './scenarios.ts';
+import { refreshCases } from './refresh.cases.ts';
+import { createDeclarer } from './scenarios.ts';
+import { tlsCases } from './tls.cases.ts';
 
 for (const artefact of ARTEFACTS) {
   describe(`exchange, ${artefact.name}`, () => {
-    for (const { group, cases } of [...initCases]) {
-      describe(group, () => declareCases(artefact, cases));
+    const declare = createDeclarer(artefact);
+    for (const { group, cases } of [...initCases, ...tlsCases, ...refreshCases]) {
+      describe(group, () => declare(cases));
     }
   });
 }

@@ -21,8 +21,8 @@ export interface Running {
   readonly process: ChildProcess;
   readonly ended: Promise<Ended>;
   output(): string;
-  /** Resolves when the output matches. */
-  until(pattern: RegExp): Promise<void>;
+  /** Resolves when the output matches so many times. */
+  until(pattern: RegExp, times?: number): Promise<void>;
   stop(signal?: NodeJS.Signals): Promise<Ended>;
 }
 
@@ -108,10 +108,10 @@ export class Pod {
       process: child,
       ended,
       output: () => output,
-      until: (pattern) =>
+      until: (pattern, times = 1) =>
         until(
-          () => pattern.test(output),
-          () => `${pattern} in the output:\n${output}`,
+          () => output.split(pattern).length > times,
+          () => `${times} × ${pattern} in the output:\n${output}`,
         ),
       stop: (signal = 'SIGTERM') => {
         child.kill(signal);

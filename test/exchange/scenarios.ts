@@ -10,32 +10,30 @@ export interface Case {
   readonly run: (pod: Pod, broker: FakeBroker) => Promise<void>;
 }
 
-const AT_ONCE = 6;
+const AHEAD = 10;
 
-/** Declares one `it` per case; must stand inside a describe. */
-export function declareCases(artefact: Artefact, cases: readonly Case[]): void {
-  const results = new Map<Case, Promise<void>>();
-  before(() => {
-    const waiting = [...cases];
-    const settle = new Map<Case, () => Promise<void>>();
+/** Returns a function that declares one `it` per case; it must be called inside a describe. */
+export function createDeclarer(artefact: Artefact): (cases: readonly Case[]) => void {
+  const all: Case[] = [];
+  const started = new Map<Case, Promise<void>>();
+  const start = (one: Case): Promise<void> => {
+    const running = started.get(one) ?? runCase(artefact, one);
+    started.set(one, running);
+    // The `it` awaits it later; until then a failure is not unhandled.
+    running.catch(() => undefined);
+    return running;
+  };
+  return (cases) => {
     for (const one of cases) {
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      // The `it` awaits it later; until then a failure is not unhandled.
-      promise.catch(() => undefined);
-      results.set(one, promise);
-      settle.set(one, () => runCase(artefact, one).then(resolve, reject));
+      const index = all.push(one) - 1;
+      it(one.title, async function () {
+        this.timeout(90_000);
+        // While one case waits, those after it run.
+        for (const following of all.slice(index + 1, index + AHEAD)) void start(following);
+        await start(one);
+      });
     }
-    const work = async (): Promise<void> => {
-      for (let one = waiting.shift(); one; one = waiting.shift()) await settle.get(one)?.();
-    };
-    for (let worker = 0; worker < AT_ONCE; worker++) void work();
-  });
-  for (const one of cases) {
-    it(one.title, async function () {
-      this.timeout(90_000);
-      await results.get(one);
-    });
-  }
+  };
 }
 
 async function runCase(artefact: Artefact, { title, broker: options, run }: Case): Promise<void> {
