@@ -28,32 +28,19 @@ const MAX_BROKER_CA_BYTES = 64 * 1024;
 /** Reads all files. @throws SettingsError that names every setting whose file is missing or unusable. */
 export async function readFiles(settings: FileSettings): Promise<Files> {
   const problems: string[] = [];
-  const read = async (name: string, file: string | undefined): Promise<string> => {
-    if (file === undefined) return '';
-    try {
-      return await readFile(file, 'utf8');
-    } catch (error) {
-      problems.push(
-        `${name} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
-      );
-      return '';
-    }
-  };
-  const cert = await read('COATCHECK_TLS_CERT_FILE', settings.tlsCertFile);
-  const key = await read('COATCHECK_TLS_KEY_FILE', settings.tlsKeyFile);
-  const clientCa = await read('COATCHECK_CLIENT_CA_FILE', settings.clientCaFile);
-  const brokerCa = await read('COATCHECK_BROKER_CA_FILE', settings.brokerCaFile);
+  const cert = await readText('COATCHECK_TLS_CERT_FILE', settings.tlsCertFile, problems);
+  const key = await readText('COATCHECK_TLS_KEY_FILE', settings.tlsKeyFile, problems);
+  const clientCa = await readText('COATCHECK_CLIENT_CA_FILE', settings.clientCaFile, problems);
+  const brokerCa = await findBrokerCa(settings.brokerCaFile, problems);
   if (cert !== '' && key !== '') problems.push(...findPairProblems(cert, key));
   if (clientCa !== '' && findCertificates(clientCa).length === 0)
     problems.push('COATCHECK_CLIENT_CA_FILE must hold PEM certificates');
-  if (brokerCa !== '') problems.push(...findBrokerCaProblems(brokerCa));
   if (problems.length > 0) throw new SettingsError(problems);
   return {
     cert,
     key,
     ...(clientCa !== '' && { clientCa }),
-    // Only the certificates, not what stands between them, and so that the same authorities are the same text.
-    ...(brokerCa !== '' && { brokerCa: `${findCertificates(brokerCa).join('\n')}\n` }),
+    ...(brokerCa !== undefined && { brokerCa }),
   };
 }
 
@@ -85,12 +72,38 @@ function findPairProblems(cert: string, key: string): readonly string[] {
   }
 }
 
-function findBrokerCaProblems(pem: string): readonly string[] {
-  if (findCertificates(pem).length === 0)
-    return ['COATCHECK_BROKER_CA_FILE must hold PEM certificates'];
-  return pem.length > MAX_BROKER_CA_BYTES
-    ? ['COATCHECK_BROKER_CA_FILE must hold at most 64 KiB']
-    : [];
+/** The authorities in a file as they are injected; what is wrong goes to `problems`. */
+export async function findBrokerCa(
+  file: string | undefined,
+  problems: string[],
+): Promise<string | undefined> {
+  const pem = await readText('COATCHECK_BROKER_CA_FILE', file, problems);
+  if (pem === '') return undefined;
+  const certificates = findCertificates(pem);
+  if (certificates.length === 0)
+    problems.push('COATCHECK_BROKER_CA_FILE must hold PEM certificates');
+  else if (pem.length > MAX_BROKER_CA_BYTES)
+    problems.push('COATCHECK_BROKER_CA_FILE must hold at most 64 KiB');
+  // Only the certificates, not what stands between them, so that the same authorities are the same text.
+  return `${certificates.join('\n')}\n`;
+}
+
+async function readText(
+  name: string,
+  file: string | undefined,
+  problems: string[],
+): Promise<string> {
+  if (file === undefined) return '';
+  try {
+    const text = await readFile(file, 'utf8');
+    if (text.trim() === '') problems.push(`${name} is an empty file`);
+    return text.trim() === '' ? '' : text;
+  } catch (error) {
+    problems.push(
+      `${name} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
+    );
+    return '';
+  }
 }
 
 /** When the certificate ends, seconds since the epoch. */

@@ -1,0 +1,65 @@
+// What `inject` and `lint` share on the command line: files, and the operator's settings with defaults for a laptop.
+import type { CommandIo } from '../../common/command.ts';
+import {
+  optional,
+  path,
+  readSettings,
+  SettingsError,
+  type SettingsOf,
+  toVariable,
+} from '../../common/settings.ts';
+import { findBrokerCa } from '../files.ts';
+import type { InjectSettings } from '../inject-settings.ts';
+import { findConflicts, INJECT_TABLE, toInjectSettings } from '../settings.ts';
+
+/** Stand-ins for what only an operator knows; `.invalid` never resolves (RFC 2606 §2). */
+const LAPTOP_BROKER_URL = 'https://broker.not-set.invalid';
+const LAPTOP_IMAGE = 'not-set.invalid/coatcheck/exchange:not-set';
+
+export const COMMAND_TABLE = {
+  ...INJECT_TABLE,
+  brokerUrl: { ...INJECT_TABLE.brokerUrl, default: LAPTOP_BROKER_URL },
+  image: { ...INJECT_TABLE.image, default: LAPTOP_IMAGE },
+  brokerCaFile: optional(
+    path({ doc: 'PEM file of the authorities that sign the certificate of the broker' }),
+  ),
+} as const;
+
+type Table = typeof COMMAND_TABLE;
+
+/** The files of `-f A B -f C` and the settings. @throws SettingsError with every problem. */
+export async function readCommand<const More extends Readonly<Record<string, Setting<unknown>>>>(
+  more: More,
+  args: readonly string[],
+  io: CommandIo,
+): Promise<{
+  files: readonly string[];
+  settings: InjectSettings;
+  options: SettingsOf<Table & More>;
+}> {
+  const table = { ...COMMAND_TABLE, ...more } as Table & More;
+  // A shell may hold variables of other programs of ours; only the programs themselves are strict about them.
+  const known = Object.keys(table).map((name) => [
+    toVariable(name),
+    io.environment[toVariable(name)],
+  ]);
+  const { settings: options, operands: files } = readSettings(table, {
+    args: withoutFileFlags(args),
+    environment: Object.fromEntries(known),
+  });
+  const plain = options as SettingsOf<Table>;
+  const problems = [...findConflicts(plain)];
+  if (files.length === 0) problems.push('-f is required: a manifest file, or - for standard input');
+  const brokerCa = await findBrokerCa(plain.brokerCaFile, problems);
+  if (problems.length > 0) throw new SettingsError(problems);
+  return { files, settings: toInjectSettings(plain, brokerCa), options };
+}
+
+/** `-f` may be repeated and may be followed by several files, as in kubectl: the flag itself means nothing more. */
+function withoutFileFlags(args: readonly string[]): readonly string[] {
+  return args.flatMap((argument) => {
+    if (argument === '-f' || argument === '--filename') return [];
+    const inline = /^(?:-f|--filename)=(.+)$/s.exec(argument)?.[1];
+    return [inline ?? argument];
+  });
+}
