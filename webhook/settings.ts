@@ -98,6 +98,7 @@ export const INJECT_TABLE = {
   skipContainers: list({
     doc: 'containers that get no token unless a pod names them',
     default: DEFAULT_SKIP_CONTAINERS,
+    defaultText: DEFAULT_SKIP_CONTAINERS.join(','),
     pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
     allowed: 'a container name',
   }),

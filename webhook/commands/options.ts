@@ -4,6 +4,7 @@ import {
   optional,
   path,
   readSettings,
+  type Setting,
   SettingsError,
   type SettingsOf,
   toVariable,
@@ -39,10 +40,9 @@ export async function readCommand<const More extends Readonly<Record<string, Set
 }> {
   const table = { ...COMMAND_TABLE, ...more } as Table & More;
   // A shell may hold variables of other programs of ours; only the programs themselves are strict about them.
-  const known = Object.keys(table).map((name) => [
-    toVariable(name),
-    io.environment[toVariable(name)],
-  ]);
+  const known = Object.entries(table)
+    .filter(([, { flagOnly }]) => !flagOnly)
+    .map(([name]) => [toVariable(name), io.environment[toVariable(name)]]);
   const { settings: options, operands: files } = readSettings(table, {
     args: withoutFileFlags(args),
     environment: Object.fromEntries(known),
