@@ -75,6 +75,30 @@ describe('step 1: injection by a real API server', function () {
     return undefined;
   });
 
+  describe('what the exchange container sees', () => {
+    const OURS = ['coatcheck-identity', 'coatcheck-tokens'];
+    const API_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount';
+    const findMounts = async (name: string, spec: object) => {
+      await create(toPod(name, { annotations: AUDIENCE, spec }));
+      return (await getPod(name)).initContainers['coatcheck-exchange']?.mounts ?? {};
+    };
+
+    // The ServiceAccount admission runs again after a webhook has changed a pod and treats our container as any other.
+    it("is our two volumes, and the API server's own token as in every container", async () => {
+      const mounts = await findMounts('with-api-token', {});
+      const others = Object.keys(mounts).filter((name) => !OURS.includes(name));
+      expect(others).to.have.length(1);
+      expect(others[0]).to.match(/^kube-api-access-/);
+      expect(mounts[others[0] ?? '']).to.deep.equal({ mountPath: API_TOKEN, readOnly: true });
+      expect(mounts).to.include.keys(OURS);
+    });
+
+    it('is our two volumes alone in a pod without automount', async () => {
+      const mounts = await findMounts('without-api-token', { automountServiceAccountToken: false });
+      expect(mounts).to.have.all.keys(OURS);
+    });
+  });
+
   it('answers a dry run like a real request and stores nothing', async () => {
     const { code, stdout } = await kubectl(
       ['create', '--dry-run=server', '-o', 'json', '-f', '-'],
