@@ -1,10 +1,11 @@
-// Reads again, every few seconds, what others rotate under us: keys, certificate, CA bundle. Polling and not watching:
+// Reads again, every second, what others rotate under us: keys, certificate, CA bundle. Polling and not watching:
 // a mounted Secret changes by a symlink swap that file watchers miss. A failed read changes nothing but a log line.
 import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import type { ReloadedThing } from './metrics.ts';
 
-export const RELOAD_MS = 5000;
+/** Files of a few KiB: a read costs less than a request. */
+export const RELOAD_MS = 1000;
 
 export interface Reloads {
   /** `read` throws, or returns problems, where the new content cannot be used; an empty list where all is well. */
@@ -35,7 +36,7 @@ export function createReloads({
     const problems = attempt(read);
     const text = problems.join('\n');
     if (problems.length > 0) onFailure(what);
-    // Said once per change, not every five seconds.
+    // Said once per change, not every second.
     if (text === (told.get(what) ?? '')) return;
     told.set(what, text);
     if (problems.length > 0)

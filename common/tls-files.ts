@@ -57,7 +57,7 @@ function attempt<T>(read: () => T, problem: string): T {
 export interface ReloadingTls {
   readonly current: TlsMaterial;
   /**
-   * Reads both files again; cheap, for every few seconds.
+   * Reads both files again; cheap, for every second.
    * @returns the new material where it changed, else undefined.
    * @throws Error like {@link readTlsFiles}; the old material stays current.
    */

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { systemClock } from '../../common/clock.ts';
 import type { Command, CommandIo } from '../../common/command.ts';
 import { createLogger } from '../../common/log.ts';
-import { Secret } from '../../common/secret.ts';
+import { Secret, scrubTokens } from '../../common/secret.ts';
 import {
   describeFlags,
   EXIT_BAD_SETTINGS,
@@ -101,7 +101,7 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     const decision = await explain(settings, { clusters, token: new Secret(token.trim()), io });
     io.stdout(
       settings.output === 'json'
-        ? `${JSON.stringify(toDecisionJson(decision), undefined, 2)}\n`
+        ? `${scrubTokens(JSON.stringify(toDecisionJson(decision), undefined, 2))}\n`
         : formatDecision(decision),
     );
     return decision.outcome === 'allow' ? 0 : 1;

@@ -1,7 +1,14 @@
 // Public keys that may have signed a subject token: read from a JWKS (RFC 7517), each bound to the algorithms it may
 // be used with, and checked with node:crypto (docs/decisions/0004). A key decides the algorithm's family, the token
 // never does.
-import { createHash, createPublicKey, createVerify, type KeyObject, verify } from 'node:crypto';
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  createVerify,
+  type KeyObject,
+  verify,
+} from 'node:crypto';
 
 export const SIGNING_ALGORITHMS = [
   'RS256',
@@ -128,22 +135,31 @@ function findPublicKey(jwk: Record<string, unknown>): KeyObject | undefined {
   }
 }
 
+// RFC 7518 §3.4 and RFC 8032: r and s side by side. Node throws for other lengths instead of saying no.
+const SIGNATURE_BYTES: Readonly<Partial<Record<SigningAlgorithm, number>>> = {
+  ES256: 64,
+  ES384: 96,
+  ES512: 132,
+  EdDSA: 64,
+};
+// RFC 7518 §3.5: the salt is as long as the hash.
+const PSS = {
+  padding: constants.RSA_PKCS1_PSS_PADDING,
+  saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
+};
+
 /** Whether `signature` is `key`'s over the signing input (RFC 7515 §5.2), by `algorithm`, which must be the key's. */
 export function isSignedBy(
   { key }: VerificationKey,
   algorithm: SigningAlgorithm,
-  signed: { input: string; signature: Buffer },
+  { input, signature }: { input: string; signature: Buffer },
 ): boolean {
-  if (algorithm === 'EdDSA') return verify(null, Buffer.from(signed.input), key, signed.signature);
-  const verifier = createVerify(`sha${algorithm.slice(2)}`).update(signed.input);
-  if (algorithm.startsWith('PS')) {
-    // RFC 7518 §3.5: the salt is as long as the hash; 6 is RSA_PKCS1_PSS_PADDING.
-    return verifier.verify(
-      { key, padding: 6, saltLength: Number(algorithm.slice(2)) / 8 },
-      signed.signature,
-    );
-  }
-  return verifier.verify({ key, dsaEncoding: 'ieee-p1363' }, signed.signature);
+  const bytes = SIGNATURE_BYTES[algorithm];
+  if (bytes !== undefined && signature.length !== bytes) return false;
+  if (algorithm === 'EdDSA') return verify(null, Buffer.from(input), key, signature);
+  const verifier = createVerify(`sha${algorithm.slice(2)}`).update(input);
+  if (algorithm.startsWith('PS')) return verifier.verify({ key, ...PSS }, signature);
+  return verifier.verify({ key, dsaEncoding: 'ieee-p1363' }, signature);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -12,7 +12,7 @@ const KEY_FILE = /\.(pem|key|jwk|json)$/;
 
 export interface KeyFolder extends KeySource {
   /**
-   * Reads the folder again; cheap, for every few seconds.
+   * Reads the folder again; cheap, for every second.
    * @returns what is wrong with it now, a sentence each. The last good keys stay in use while something is.
    */
   reload(): readonly string[];

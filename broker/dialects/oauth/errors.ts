@@ -1,5 +1,6 @@
 // How each reason looks in OAuth: the one place of this dialect where an error becomes bytes (RFC 6749 §5.2).
 import type { ErrorResponse } from '../../../common/protocol/oauth.ts';
+import { scrubTokens } from '../../../common/secret.ts';
 import type { DecisionSubject } from '../../authorize.ts';
 import { REASONS, type Reason } from '../../errors.ts';
 
@@ -98,5 +99,7 @@ function describeSubject({ identity, audiences }: DecisionSubject): string {
 
 /** RFC 6749 §5.2: printable ASCII but `"` and `\`. Claims of a verified token are still their issuer's text. */
 function toDescription(text: string): string {
-  return text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?').slice(0, 512);
+  return scrubTokens(text)
+    .replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?')
+    .slice(0, 512);
 }
