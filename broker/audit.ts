@@ -2,6 +2,8 @@
 // fields of AuditRecord ever leave; a token is there by its fingerprint. docs/broker.md has the table.
 import { scrubTokens } from '../common/secret.ts';
 import type { Decision } from './authorize.ts';
+import type { FailedClaim } from './errors.ts';
+import type { TriedRole } from './roles/resolve.ts';
 
 /** One line. What does not apply is left out. Times are RFC 3339 in UTC. */
 export interface AuditRecord {
@@ -31,7 +33,18 @@ export interface AuditRecord {
   readonly failedClaim?: string;
   readonly got?: unknown;
   readonly want?: unknown;
+  /** Of a refusal: the roles tried, each with the first thing that did not fit; at most {@link MAX_TRIED}. */
+  readonly tried?: readonly TriedInAudit[];
 }
+
+interface TriedInAudit {
+  readonly role: string;
+  readonly ok: boolean;
+  readonly failed?: FailedClaim;
+}
+
+/** A hundred roles for one audience must not make a refusal cost a hundred times its request. */
+const MAX_TRIED = 20;
 
 /** Where lines go. A stream that buffers (sonic-boom) reports what it has got rid of by `write` events, in bytes. */
 export interface AuditStream {
@@ -108,7 +121,15 @@ export function toAuditRecord(decision: Decision, tokenId?: string): AuditRecord
     failedClaim: failed?.claim,
     got: failed?.got,
     want: failed?.want,
+    tried:
+      decision.outcome === 'allow' || decision.tried.length === 0
+        ? undefined
+        : decision.tried.slice(0, MAX_TRIED).map(toTried),
   };
   // JSON.stringify leaves out what is undefined; the type of a record says the same.
   return record as AuditRecord;
+}
+
+function toTried({ role, ok, failed }: TriedRole): TriedInAudit {
+  return { role, ok, ...(failed && { failed }) };
 }
