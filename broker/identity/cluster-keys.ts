@@ -135,7 +135,8 @@ function createSharedKeyWatch({
       byCluster.set(cluster, new Set(keys.map((key) => key.thumbprint)));
       for (const key of keys) {
         const other = find(cluster, key);
-        const alarm = `${cluster} ${other} ${key.thumbprint}`;
+        const alarm = [cluster, other].sort().join(' ') + key.thumbprint;
+        // Every refresh finds it again; one line is enough to act on.
         if (other === undefined || alarmed.has(alarm)) continue;
         alarmed.add(alarm);
         log.error(
