@@ -18,25 +18,15 @@ function findWhatLacks(): string | undefined {
     : 'with TEST_KUBECONFIG, set TEST_CALLBACK_HOST to the address at which that cluster reaches this machine (the webhook runs here)';
 }
 
-if (findWhatLacks() === undefined) {
-  if (!foreign) await openBinaries(process.env);
-  // The exchange is tested as it is shipped.
-  execFileSync(process.execPath, [path.join(ROOT, 'scripts/build.ts'), 'exchange'], {
-    stdio: 'inherit',
-  });
-}
-const isolation = foreign ? 'none' : findIsolation();
-if (isolation === 'none' && !foreign) {
-  console.log(
-    'No namespaces here (neither root nor user namespaces): the cluster runs as plain processes.',
-  );
-}
+const lack = findWhatLacks();
+const isolation = foreign || lack !== undefined ? 'none' : findIsolation();
+if (lack === undefined) await prepare();
 
 await runTiers('test-cluster', [
   {
     name: 'cluster',
     specs: ['test/cluster/*/**/*.test.ts'],
-    findLack: findWhatLacks,
+    findLack: () => lack,
     wrap: (command, folder) => {
       const work = path.join(folder, 'work');
       mkdirSync(work);
@@ -44,3 +34,22 @@ await runTiers('test-cluster', [
     },
   },
 ]);
+
+async function prepare(): Promise<void> {
+  // The exchange is tested as it is shipped.
+  execFileSync(process.execPath, [path.join(ROOT, 'scripts/build.ts'), 'exchange'], {
+    stdio: 'inherit',
+  });
+  if (foreign) return;
+  const { controllerManager } = await openBinaries(process.env);
+  if (controllerManager === undefined) {
+    console.log(
+      '\n!!! SKIPPED cases of Deployments: KUBEBUILDER_ASSETS has no kube-controller-manager\n',
+    );
+  }
+  if (isolation === 'none') {
+    console.log(
+      'No namespaces here (neither root nor user namespaces): the cluster runs as plain processes.',
+    );
+  }
+}

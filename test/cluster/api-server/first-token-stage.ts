@@ -41,7 +41,7 @@ export function toRole(name: string, audience: string, serviceAccount: string): 
     metadata: { name },
     spec: {
       audience,
-      subjects: [{ namespace: 'coatcheck-first-token-*', serviceAccount }],
+      subjects: [{ namespace: 'coatcheck-test-first-token-*', serviceAccount }],
       token: { ttl: '5m', scopes: [`${audience}:read`] },
     },
   };

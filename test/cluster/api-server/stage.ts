@@ -106,15 +106,16 @@ export async function register(
   name: string,
   registrations: readonly WebhookRegistration[],
 ): Promise<() => Promise<void>> {
+  const fullName = `coatcheck-test-${name}`;
   const collection = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations';
   const { status, body } = await cluster.request(
     'POST',
     collection,
-    toWebhookConfiguration(name, registrations),
+    toWebhookConfiguration(fullName, registrations),
   );
   if (status !== 201) throw new Error(`the registration was refused: ${String(body.message)}`);
   return async () => {
-    await cluster.request('DELETE', `${collection}/${name}`);
+    await cluster.request('DELETE', `${collection}/${fullName}`);
   };
 }
 
@@ -145,6 +146,11 @@ export function toPod(
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name, ...(annotations && { annotations }) },
-    spec: { containers: [{ name: 'app', image: 'registry.example/app:1' }], ...spec },
+    spec: {
+      containers: [{ name: 'app', image: 'registry.example/app:1' }],
+      // On a cluster with nodes nobody pulls these images, and no token names a node.
+      schedulerName: 'nobody',
+      ...spec,
+    },
   };
 }

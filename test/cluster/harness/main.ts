@@ -1,7 +1,7 @@
 // Inside of the tier: brings a cluster up (or takes the one that TEST_KUBECONFIG names), runs the command it was given
 // with the cluster's facts in a file, and takes everything down again. Usage: node main.ts <command> [argument …]
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { openBinaries } from './binaries.ts';
 import { CLUSTER_VARIABLE, type ClusterFacts } from './cluster.ts';
@@ -76,8 +76,8 @@ async function main(command: readonly string[]): Promise<number> {
   } finally {
     await proxy?.stop();
     await target.stop();
-    // In a namespace of its own this is a mount that goes with it; its content need not stay until then.
-    for (const name of ['control-plane', 'kubectl', 'api.sock', 'cluster.json']) {
+    // In a namespace of its own this is a mount that goes with it; elsewhere there are keys and tokens in it.
+    for (const name of readdirSync(workFolder)) {
       rmSync(path.join(workFolder, name), { recursive: true, force: true });
     }
   }

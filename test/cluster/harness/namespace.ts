@@ -10,13 +10,13 @@ export interface TestNamespace {
   remove(): Promise<void>;
 }
 
-/** Creates `<purpose>-<random>` with these labels and its `default` ServiceAccount. */
+/** Creates `coatcheck-test-<purpose>-<random>` with these labels and its `default` ServiceAccount. */
 export async function createNamespace(
   cluster: Cluster,
   purpose: string,
   labels: Readonly<Record<string, string>> = {},
 ): Promise<TestNamespace> {
-  const name = `coatcheck-${purpose}-${randomBytes(4).toString('hex')}`;
+  const name = `coatcheck-test-${purpose}-${randomBytes(4).toString('hex')}`;
   await send(cluster, '/api/v1/namespaces', { metadata: { name, labels } });
   const addServiceAccount = (account: string) =>
     send(cluster, `/api/v1/namespaces/${name}/serviceaccounts`, { metadata: { name: account } });
