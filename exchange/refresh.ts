@@ -89,7 +89,7 @@ async function sleepUntil(
 ): Promise<void> {
   const { clock, watchdog, tryTimeoutMs, signal } = options;
   for (let leftMs = atMs - clock.now(); leftMs > 0; leftMs = atMs - clock.now()) {
-    const ms = Math.min(leftMs, MAX_SLEEP_MS);
+    const ms = Math.ceil(Math.min(leftMs, MAX_SLEEP_MS));
     watchdog.expect(audience.name, ms + 3 * tryTimeoutMs);
     await clock.sleep(ms, signal);
   }
