@@ -1,7 +1,8 @@
-// `make bench`: measures, prints the table, and writes bench/results/latest.{md,json}. docs/performance.md has the method.
+// `make bench`: measures, prints the table, writes bench/results/latest.{md,json} and the table of docs/performance.md,
+// which has the method.
 // node bench/main.ts [--quick] [admission] [exchange] [start] [handler]
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { measureAdmission } from './lines/admission.ts';
 import { measureExchange } from './lines/exchange.ts';
@@ -9,7 +10,7 @@ import { measureHandler } from './lines/handler.ts';
 import { measureStart } from './lines/start.ts';
 import { describeMachine } from './machine.ts';
 import type { Bench } from './programs.ts';
-import { type Row, renderMarkdown } from './table.ts';
+import { type Results, type Row, renderMarkdown } from './table.ts';
 import { createWorkplace } from './workplace.ts';
 
 const LINES: Readonly<Record<string, (bench: Bench) => Promise<readonly Row[]>>> = {
@@ -20,6 +21,7 @@ const LINES: Readonly<Record<string, (bench: Bench) => Promise<readonly Row[]>>>
 };
 
 const RESULTS = path.join(import.meta.dirname, 'results');
+const PAGE = path.join(import.meta.dirname, '../docs/performance.md');
 const BUILD = path.join(import.meta.dirname, '../scripts/build.ts');
 
 async function main(args: readonly string[]): Promise<number> {
@@ -54,12 +56,18 @@ async function main(args: readonly string[]): Promise<number> {
   const markdown = renderMarkdown(results);
   process.stdout.write(markdown);
   // Only a whole and unhurried run is worth keeping.
-  if (wanted.length === 0 && !isQuick) {
-    mkdirSync(RESULTS, { recursive: true });
-    writeFileSync(path.join(RESULTS, 'latest.md'), markdown);
-    writeFileSync(path.join(RESULTS, 'latest.json'), `${JSON.stringify(results, null, 2)}\n`);
-  }
+  if (wanted.length === 0 && !isQuick) keepResults(results);
   return 0;
+}
+
+function keepResults(results: Results): void {
+  const markdown = renderMarkdown(results);
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(path.join(RESULTS, 'latest.md'), markdown);
+  writeFileSync(path.join(RESULTS, 'latest.json'), `${JSON.stringify(results, null, 2)}\n`);
+  const page = readFileSync(PAGE, 'utf8');
+  const [before, , after] = page.split(/(?<=<!-- table -->\n)([\s\S]*)(?=<!-- end of table -->)/);
+  if (after !== undefined) writeFileSync(PAGE, `${before}\n${markdown}\n${after}`);
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from 'jose';
 import type { Clock } from '../../common/clock.ts';
 import { listen, type RunningServer } from '../../common/http.ts';
+import { createIssuerKey } from '../../dev/issuer/keys.ts';
 import { createLocalIssuer } from '../../dev/issuer.ts';
 import { keep, noteToken } from '../support/tokens.ts';
 
@@ -24,12 +25,15 @@ describe('the local issuer', () => {
   let now = START;
   const clock: Clock = { now: () => now, sleep: () => Promise.resolve() };
 
+  const key = createIssuerKey();
+
   beforeEach(async () => {
     now = START;
     let issued = 0;
     const issuer = createLocalIssuer({
       baseUrl: 'http://127.0.0.1:8420',
       clock,
+      key,
       newUid: () => `00000000-0000-4000-8000-${String(++issued).padStart(12, '0')}`,
     });
     server = await listen(issuer.handler, { address: { host: '127.0.0.1', port: 0 } });
