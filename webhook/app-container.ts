@@ -3,10 +3,11 @@
 import type { JsonObject, PatchOperation } from '../common/protocol/admission.ts';
 import { CA_FILE, type PodAudience, TOKEN_FILE, TOKENS_VOLUME } from '../common/protocol/pod.ts';
 import { type Denial, quote, toShown } from './errors.ts';
+import { escapeExpansion } from './exchange-container.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { findMember, findText, isSameJson } from './json.ts';
 import { findLinkedMount, findMountDenials, toTokenMounts } from './mounts.ts';
-import type { Target } from './targets.ts';
+import type { PodContainer } from './pod.ts';
 
 /** Where the steps of one injection put what they found. */
 export interface Findings {
@@ -15,49 +16,54 @@ export interface Findings {
   readonly denials: Denial[];
 }
 
-interface AppOptions {
-  readonly settings: InjectSettings;
-  /** All of the pod's. */
-  readonly audiences: readonly PodAudience[];
+/** What containers with the same audiences are given alike. */
+export interface AppPlan {
+  readonly mountRoot: string;
+  readonly variables: readonly { readonly name: string; readonly value: string }[];
+  readonly mounts: readonly JsonObject[];
 }
 
-/** Adds what `target` lacks. */
-export function patchAppContainer(target: Target, options: AppOptions, found: Findings): void {
-  const { mountRoot } = options.settings;
-  found.denials.push(...findMountDenials(target.container, { mountRoot, isTarget: true }));
-  const linked = findLinkedMount(target.container, mountRoot);
-  if (linked !== undefined) {
-    found.warnings.push(
-      `container ${toShown(target.container.name)} mounts ${toShown(linked)}; where its image links /var/run to /run, that hides the tokens at ${mountRoot}`,
-    );
-  }
-  patchEnv(target, options, found);
-  patchMounts(target, options, found);
-}
-
-/** The variables for one container; the first of its audiences is the one that AUTH_TOKEN_FILE names. */
-export function toAppVariables(
-  { audiences: given }: Pick<Target, 'audiences'>,
-  { settings, audiences }: AppOptions,
-): readonly { name: string; value: string }[] {
+/** The plan for containers that get `given` of the pod's audiences; the first is the one that AUTH_TOKEN_FILE names. */
+export function toAppPlan(
+  given: readonly PodAudience[],
+  { settings, all }: { settings: InjectSettings; all: readonly PodAudience[] },
+): AppPlan {
   const { mountRoot, issuer, brokerCa } = settings;
   const first = `${mountRoot}/${given[0]?.name}`;
-  const caDirectory = given.length === audiences.length ? mountRoot : first;
-  return [
+  const caDirectory = given.length === all.length ? mountRoot : first;
+  const variables = [
     { name: 'AUTH_TOKEN_FILE', value: `${first}/${TOKEN_FILE}` },
     { name: 'AUTH_TOKEN_DIR', value: mountRoot },
-    { name: 'AUTH_ISSUER', value: issuer.replaceAll('$', '$$$$') },
+    { name: 'AUTH_ISSUER', value: escapeExpansion(issuer) },
     // Without a CA of the operator's there is no such file.
     ...(brokerCa ? [{ name: 'AUTH_CA_FILE', value: `${caDirectory}/${CA_FILE}` }] : []),
   ];
+  return { mountRoot, variables, mounts: toTokenMounts(mountRoot, { given, all }) };
 }
 
-function patchEnv(target: Target, options: AppOptions, { operations, warnings }: Findings): void {
-  const { list, index, name, env, raw } = target.container;
-  const own = new Map(env.map((variable) => [findText(variable, 'name'), variable]));
+/** Adds what `container` lacks of the plan. */
+export function patchAppContainer(container: PodContainer, plan: AppPlan, found: Findings): void {
+  const { mountRoot } = plan;
+  found.denials.push(...findMountDenials(container, { mountRoot, isTarget: true }));
+  const linked = findLinkedMount(container, mountRoot);
+  if (linked !== undefined) {
+    found.warnings.push(
+      `container ${toShown(container.name)} mounts ${toShown(linked)}; where its image links /var/run to /run, that hides the tokens at ${mountRoot}`,
+    );
+  }
+  patchEnv(container, plan, found);
+  patchMounts(container, plan, found);
+}
+
+function patchEnv(
+  { list, index, name, env, raw }: PodContainer,
+  { variables }: AppPlan,
+  { operations, warnings }: Findings,
+): void {
   const missing: JsonObject[] = [];
-  for (const wanted of toAppVariables(target, options)) {
-    const present = own.get(wanted.name);
+  for (const wanted of variables) {
+    // The last one of a name is the one that counts.
+    const present = env.findLast((variable) => variable.name === wanted.name);
     if (!present) missing.push(wanted);
     else if (!isSameJson(present, wanted)) {
       warnings.push(`container ${toShown(name)} sets ${wanted.name} itself; its own value stays`);
@@ -73,9 +79,11 @@ function patchEnv(target: Target, options: AppOptions, { operations, warnings }:
     });
 }
 
-function patchMounts(target: Target, { settings, audiences }: AppOptions, found: Findings): void {
-  const { list, index, name, mounts, raw } = target.container;
-  const wanted = toTokenMounts(settings.mountRoot, { given: target.audiences, all: audiences });
+function patchMounts(
+  { list, index, name, mounts, raw }: PodContainer,
+  { mounts: wanted }: AppPlan,
+  found: Findings,
+): void {
   const ours = mounts.flatMap((mount, at) => (mount.name === TOKENS_VOLUME ? [{ mount, at }] : []));
   const path = `/spec/${list}/${index}/volumeMounts`;
   const isAt = (mount: JsonObject, other: JsonObject) => mount.mountPath === other.mountPath;

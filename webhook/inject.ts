@@ -4,7 +4,7 @@
 import type { JsonObject, PatchOperation } from '../common/protocol/admission.ts';
 import type { Mode } from '../common/protocol/pod.ts';
 import { parseAnnotations, type TokenRequest } from './annotations.ts';
-import { type Findings, patchAppContainer } from './app-container.ts';
+import { type AppPlan, type Findings, patchAppContainer, toAppPlan } from './app-container.ts';
 import type { Denial } from './errors.ts';
 import { listExchangeNames, toExchangeContainer } from './exchange-container.ts';
 import { findExchangeEnd, placeExchange } from './exchange-order.ts';
@@ -144,8 +144,13 @@ function patchOthers(
   }: { request: TokenRequest; settings: InjectSettings; found: Findings },
 ): void {
   const isTarget = new Set(targets.map(({ container }) => container));
-  for (const target of targets)
-    patchAppContainer(target, { settings, audiences: request.audiences }, found);
+  const plans = new Map<string, AppPlan>();
+  for (const { container, audiences } of targets) {
+    const key = audiences.map(({ name }) => name).join();
+    const plan = plans.get(key) ?? toAppPlan(audiences, { settings, all: request.audiences });
+    plans.set(key, plan);
+    patchAppContainer(container, plan, found);
+  }
   for (const container of listForeignContainers(pod)) {
     if (!isTarget.has(container)) {
       found.denials.push(

@@ -72,7 +72,6 @@ export async function startWebhook({ settings, log, clock }: WebhookDeps): Promi
       metrics.setCertificateEnd(findCertificateEnd(next.cert));
     },
   });
-  log.info({ url: server.url, operationsUrl: operations.url }, 'webhook ready');
   return {
     url: server.url,
     operationsUrl: operations.url,
@@ -105,6 +104,8 @@ async function run(args: readonly string[], io: CommandIo): Promise<number> {
     const log = createLogger({ level: settings.logLevel, process: 'webhook' });
     const webhook = await startWebhook({ settings, log, clock: systemClock });
     exitOnSignal(log, () => webhook.stop());
+    // Last: whoever waits for this line may send a signal at once.
+    log.info({ url: webhook.url, operationsUrl: webhook.operationsUrl }, 'webhook ready');
     return 0;
   } catch (error) {
     if (error instanceof SettingsError) {

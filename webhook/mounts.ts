@@ -81,11 +81,11 @@ export function findMountDenials(
 export function findLinkedMount({ mounts }: PodContainer, mountRoot: string): string | undefined {
   if (!mountRoot.startsWith('/var/run/')) return undefined;
   const linked = mountRoot.slice('/var'.length);
-  return mounts
-    .filter((mount) => !isOurVolume(mount))
-    .map((mount) => ({ path: toPlainPath(mount), isReadOnly: mount.readOnly === true }))
-    .find(
-      ({ path, isReadOnly }) =>
-        isAtOrBelow(path, linked) || (isReadOnly && path !== '/' && isAtOrBelow(linked, path)),
-    )?.path;
+  for (const mount of mounts) {
+    if (isOurVolume(mount)) continue;
+    const path = toPlainPath(mount);
+    const isAbove = mount.readOnly === true && path !== '/' && isAtOrBelow(linked, path);
+    if (isAbove || isAtOrBelow(path, linked)) return path;
+  }
+  return undefined;
 }

@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import type { JsonObject, PatchOperation } from '../../common/protocol/admission.ts';
 import type { Denial } from '../../webhook/errors.ts';
 import type { InjectSettings } from '../../webhook/inject-settings.ts';
-import { DEFAULT_SKIP_CONTAINERS } from '../../webhook/settings.ts';
+import { DEFAULT_SKIP_CONTAINERS } from '../../webhook/skip-containers.ts';
 
 export type Expected =
   | { readonly operations: readonly PatchOperation[]; readonly warnings: readonly string[] }
