@@ -34,8 +34,12 @@ const MAX_BYTES = 256 * 1024;
 export function get(url: string, options: GetOptions = {}): Promise<string> {
   const { ca, bearer, timeoutMs = FETCH_TIMEOUT_MS, maxBytes = MAX_BYTES } = options;
   if (!isKeyUrl(url)) return Promise.reject(new Error('the address is neither https nor loopback'));
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
   const isHttps = url.startsWith('https:');
+  // Node takes an empty CA for "no opinion" and falls back to the public roots.
+  if (isHttps && ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----')) {
+    return Promise.reject(new Error('the CA file holds no certificate'));
+  }
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
   const requestOptions: RequestOptions = {
     // A connection of its own: these are rare, and a kept one hides a changed certificate or address.
     agent: false,
