@@ -106,6 +106,12 @@ const LOCAL: Readonly<Record<string, Known>> = {
   },
 };
 
+/** Every code that docs/exchange.md must explain. */
+export const FAILURE_CODES: readonly string[] = [
+  ...Object.keys(BROKER_REASONS),
+  ...Object.keys(LOCAL),
+];
+
 /** A failure of our own list. */
 export function createFailure(code: keyof typeof LOCAL & string, text: string): Failure {
   const known = LOCAL[code];

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -15,7 +16,12 @@ import path from 'node:path';
 import { expect } from 'chai';
 import type { TokenFileContent } from '../../common/protocol/pod.ts';
 import { SettingsError } from '../../common/settings.ts';
-import { createFailure, toNetworkFailure, toSafeText } from '../../exchange/failure.ts';
+import {
+  createFailure,
+  FAILURE_CODES,
+  toNetworkFailure,
+  toSafeText,
+} from '../../exchange/failure.ts';
 import { findToken, writeTokens } from '../../exchange/file.ts';
 import { findServiceAccount, readIdentity } from '../../exchange/identity.ts';
 import { readExchangeSettings } from '../../exchange/settings.ts';
@@ -300,5 +306,23 @@ describe('exchange files', () => {
     symlinkSync('/nowhere', path.join(options().root, 'orders/token'));
     writeTokens([{ name: 'orders', content }], options());
     expect(existsSync(path.join(options().root, 'orders/token'))).to.equal(true);
+  });
+});
+
+describe('docs/exchange.md', () => {
+  const page = readFileSync(path.join(import.meta.dirname, '../../docs/exchange.md'), 'utf8');
+  for (const code of FAILURE_CODES) {
+    it(`explains ${code}`, () => expect(page).to.match(new RegExp(`^\\|[^|]*\`${code}\``, 'm')));
+  }
+  it('explains every log line', () => {
+    const sources = readdirSync(path.join(import.meta.dirname, '../../exchange'));
+    const said = sources.flatMap((file) => {
+      const source = readFileSync(path.join(import.meta.dirname, '../../exchange', file), 'utf8');
+      return [...source.matchAll(/log\.(?:info|warn|error)\(\s*(["'])(.*?)\1/g)].map(
+        (match) => match[2],
+      );
+    });
+    expect(said.length).to.be.above(12);
+    for (const message of said) expect(page).to.include(`| \`${message}\` |`);
   });
 });
