@@ -82,13 +82,36 @@ function toRules(role: Role, ownCluster: string): Rule[] {
   );
 }
 
+/** Exact rules meet only their equals, which a map finds; each glob is held against every rule. */
 function findOverlaps(rules: readonly Rule[]): Finding[] {
-  return rules.flatMap((rule, index) =>
-    rules.slice(index + 1).flatMap((other) => {
-      const finding = rule.role === other.role ? undefined : findOverlap(rule, other);
-      return finding ? [finding] : [];
-    }),
+  const place = new Map(rules.map((rule, at) => [rule, at]));
+  const isBefore = (a: Rule, b: Rule) => (place.get(a) ?? 0) < (place.get(b) ?? 0);
+  const globs = rules.filter(isGlobRule);
+  const equals = Map.groupBy(
+    rules.filter((rule) => !isGlobRule(rule)),
+    ({ cluster, namespace, serviceAccount }) => `${cluster} ${namespace} ${serviceAccount}`,
   );
+  const pairs = [
+    ...[...equals.values()].flatMap((group) => toPairs(group, group, isBefore)),
+    ...toPairs(globs, globs, isBefore),
+    ...toPairs(
+      globs,
+      rules.filter((rule) => !isGlobRule(rule)),
+      () => true,
+    ),
+  ];
+  return pairs.flatMap(([rule, other]) => {
+    const finding = rule.role === other.role ? undefined : findOverlap(rule, other);
+    return finding ? [finding] : [];
+  });
+}
+
+function toPairs(
+  left: readonly Rule[],
+  right: readonly Rule[],
+  isWanted: (a: Rule, b: Rule) => boolean,
+): [Rule, Rule][] {
+  return left.flatMap((a) => right.filter((b) => isWanted(a, b)).map((b): [Rule, Rule] => [a, b]));
 }
 
 function findOverlap(a: Rule, b: Rule): Finding | undefined {

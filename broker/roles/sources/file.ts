@@ -6,6 +6,7 @@ import path from 'node:path';
 import type { Clock } from '../../../common/clock.ts';
 import { readDocuments } from '../../../common/documents.ts';
 import type { Logger } from '../../../common/log.ts';
+import { lintRoles } from '../lint.ts';
 import type { Role } from '../role.ts';
 import { indexRoles, type RoleIndex } from '../role-index.ts';
 import { createRoleParser, type RoleLimits } from '../schema.ts';
@@ -19,6 +20,8 @@ export interface FileSourceOptions {
   /** A folder, or one file. */
   path: string;
   limits?: RoleLimits;
+  /** With it the log also says what the lint finds after every change (overlaps, far-reaching wildcards). */
+  ownCluster?: string;
   clock: Clock;
   log: Logger;
   /** After every change of roles or problems; for metrics. */
@@ -48,6 +51,7 @@ interface FileState {
 }
 
 export const POLL_MS = 500;
+const MAX_FINDINGS_LOGGED = 20;
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Makes the source; nothing is read before `start` or `reload`. */
@@ -118,7 +122,19 @@ export function createFileSource(options: FileSourceOptions): FileSource {
         'roles have problems; broken files keep their last good roles',
       );
     else log.info(facts, 'roles loaded');
+    reportFindings();
     onChange?.({ roles: kept.length, problems: problems.length });
+  }
+
+  function reportFindings(): void {
+    if (options.ownCluster === undefined) return;
+    const findings = lintRoles(index.all, { ownCluster: options.ownCluster });
+    if (findings.length === 0) return;
+    const first = findings.slice(0, MAX_FINDINGS_LOGGED);
+    log.warn(
+      { path: options.path, count: findings.length, findings: first },
+      'roles deserve a second look',
+    );
   }
 
   function reload(): Promise<void> {

@@ -184,6 +184,24 @@ describe('roles from files', () => {
     await source.reload();
     expect(source.current()).to.equal(again);
   });
+  it('logs what the lint finds after a change, where it knows the own cluster', async () => {
+    const log = createLogger({
+      level: 'debug',
+      process: 'test',
+      stream: { write: (line) => lines.push(line) },
+    });
+    source = createFileSource({ path: folder, clock, log, ownCluster: 'here' });
+    await write('a.yaml', `${role('a')}---\n${role('b')}`);
+    await source.reload();
+    const found = lines.map(
+      (line) => JSON.parse(line) as { msg: string; findings?: { kind: string }[] },
+    );
+    const second = found.find(({ msg }) => msg === 'roles deserve a second look');
+    expect(second?.findings?.map(({ kind }) => kind)).to.deep.equal(['ambiguous']);
+    await write('a.yaml', role('a'));
+    await source.reload();
+    expect(lines.at(-1)).to.contain('"msg":"roles loaded"');
+  });
   it('refuses a file larger than 1 MiB', async () => {
     await write('a.yaml', `${role('a')}#${'x'.repeat(1024 * 1024)}`);
     await source.reload();
