@@ -1,5 +1,6 @@
 // What the numbers were measured on, and how processes are kept apart: the server on one core, the load on another.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { processEnvironment } from '../common/settings.ts';
 
@@ -88,4 +89,19 @@ export async function stop(child: ChildProcess): Promise<void> {
   const closed = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');
   await closed;
+}
+
+// Linux counts process time in hundredths of a second, whatever the kernel's own tick is (USER_HZ).
+const TICKS_PER_SECOND = 100;
+
+/** CPU seconds a process used so far, all threads; undefined where there is no /proc. */
+export function findCpuSeconds(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name in parentheses may hold blanks; user and system time are the 12th and 13th field behind it.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  } catch {
+    return undefined;
+  }
 }

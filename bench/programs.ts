@@ -11,6 +11,7 @@ const ROOT = path.join(import.meta.dirname, '..');
 
 export interface Server {
   readonly port: number;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -96,5 +97,5 @@ async function startProgram(
 }
 
 function toServer(child: ChildProcess, port: number): Server {
-  return { port, stop: () => stop(child) };
+  return { port, pid: child.pid ?? 0, stop: () => stop(child) };
 }

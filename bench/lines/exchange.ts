@@ -3,7 +3,7 @@
 import { appendFileSync } from 'node:fs';
 import path from 'node:path';
 import { PATH_TOKEN } from '../../common/protocol/oauth.ts';
-import { alternate, type Contestant, spreadOf } from '../alternate.ts';
+import { alternate, type Contestant, toRows } from '../alternate.ts';
 import { LOAD_CORE, SERVER_CORE, startPinned } from '../machine.ts';
 import { type Bench, startBroker, startReference } from '../programs.ts';
 import type { Row } from '../table.ts';
@@ -23,7 +23,7 @@ export async function measureExchange(bench: Bench): Promise<readonly Row[]> {
     connections: 16,
     seconds: 0,
   };
-  const { ours, reference } = await alternate(
+  const comparison = await alternate(
     machine,
     {
       ours: { start: () => startBroker(bench, { isTls: false }), job },
@@ -36,25 +36,12 @@ export async function measureExchange(bench: Bench): Promise<readonly Row[]> {
       ? { rounds: 1, warmUpSeconds: 0.5, seconds: 1 }
       : { rounds: 5, warmUpSeconds: 1, seconds: 3 },
   );
-  const figures = {
-    ours: spreadOf(ours, (one) => one.perSecond),
-    reference: spreadOf(reference, (one) => one.perSecond),
-  };
-  return [
-    {
-      line: 'token exchanges, distinct tokens, offline, audit on, 16 connections',
-      unit: 'exchanges/s',
-      ...figures,
-      ratio: figures.ours.median / figures.reference.median,
-      target: '≥ 75 % of the reference, in a later release',
-    },
-    {
-      line: 'p99 of those',
-      unit: 'ms',
-      ours: spreadOf(ours, (one) => one.latencies.p99),
-      reference: spreadOf(reference, (one) => one.latencies.p99),
-    },
-  ];
+  const [speed, ...others] = toRows(comparison, {
+    line: 'token exchanges, distinct tokens, offline, audit on, 16 connections',
+    unit: 'exchanges/s',
+    of: 'exchange',
+  });
+  return [{ ...speed, target: '≥ 75 % of the reference, in a later release' }, ...others];
 }
 
 /** Mints on both cores; returns the file with one form body a line. */
