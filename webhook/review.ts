@@ -1,5 +1,6 @@
 // AdmissionReview bytes in, AdmissionReview out. Never throws: whatever comes in, the API server gets an answer with its own
 // uid, or, where there is no uid to answer to, a Kubernetes Status with 400.
+import { isUtf8 } from 'node:buffer';
 import {
   ADMISSION_API_VERSION,
   type AdmissionRequest,
@@ -91,10 +92,13 @@ export function review(
 const NOTHING = { facts: {}, warnings: [], denials: [] } as const;
 
 function parseRequest(bytes: Uint8Array): AdmissionRequest | string {
+  // Bytes that are no UTF-8 would otherwise become other text than the API server has.
+  const text = isUtf8(bytes)
+    ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
+    : '';
   let parsed: unknown;
   try {
-    // fatal: bytes that are no UTF-8 would otherwise become other text than the API server has.
-    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    parsed = JSON.parse(text);
   } catch {
     return `the body is no JSON; expected ${EXPECTED}`;
   }

@@ -33,6 +33,8 @@ export const RESERVED_AUDIENCES: readonly string[] = [
   ...CONTROL_AUDIENCES,
 ];
 
+const COMPARABLE_RESERVED: ReadonlySet<string> = new Set(RESERVED_AUDIENCES.map(toComparable));
+
 /** Whether a text may be an audience at all; see {@link AUDIENCE_RULE}. */
 export function isAudience(text: string): boolean {
   return AUDIENCE.test(text);
@@ -44,10 +46,7 @@ export function isAudience(text: string): boolean {
  */
 export function isReservedAudience(audience: string, more: readonly string[] = []): boolean {
   const plain = toComparable(audience);
-  return (
-    RESERVED_AUDIENCES.some((one) => toComparable(one) === plain) ||
-    more.some((one) => toComparable(one) === plain)
-  );
+  return COMPARABLE_RESERVED.has(plain) || more.some((one) => toComparable(one) === plain);
 }
 
 function toComparable(audience: string): string {
