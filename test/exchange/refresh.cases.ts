@@ -25,10 +25,11 @@ const cases: readonly Case[] = [
       const running = pod.start(broker, { environment: REFRESH });
       await running.until(/next renewal planned/);
       const first = pod.read('orders', 'token');
+      const startMs = Date.parse(pod.readJson('orders').expires_at) - 6_000;
       const identity = pod.writeIdentity('orders');
       await running.until(/token written/, 2);
-      const [start, renewal] = broker.asked;
-      expect((renewal?.atMs ?? 0) - (start?.atMs ?? 0)).to.be.within(3_500, 5_500);
+      const renewal = broker.asked[1];
+      expect((renewal?.atMs ?? 0) - startMs).to.be.within(3_599, 5_999);
       expect(renewal?.form.get('subject_token')).to.equal(identity);
       expect(pod.read('orders', 'token')).to.not.equal(first);
       expect(Date.parse(pod.readJson('orders').expires_at)).to.be.above(Date.now());
@@ -51,8 +52,8 @@ const cases: readonly Case[] = [
       let reads = 0;
       let pairs = 0;
       const directory = pod.file('orders');
-      const endMs = performance.now() + 4_000;
-      while (performance.now() < endMs) {
+      const endMs = performance.now() + 20_000;
+      while (issued.size < 6 && performance.now() < endMs) {
         for (let i = 0; i < 50; i++) {
           if (!issued.has(readFileSync(path.join(directory, 'token'), 'utf8')))
             throw new Error('half a token');
@@ -62,7 +63,7 @@ const cases: readonly Case[] = [
         await new Promise((resolve) => setImmediate(resolve));
       }
       expect((await running.stop()).code).to.equal(0);
-      expect(issued.size).to.be.above(3);
+      expect(issued.size).to.be.above(5);
       expect(reads).to.be.above(500);
       expect(pairs).to.be.above(500);
     },
@@ -102,7 +103,7 @@ const cases: readonly Case[] = [
       await running.until(/reason=token_issuer/, 2);
       isRefused = false;
       await running.until(/token written/, 2);
-      expect(broker.asked.length).to.be.below(8);
+      expect(broker.asked.length).to.be.below(14);
       expect((await running.stop()).code).to.equal(0);
     },
   },
@@ -152,7 +153,7 @@ const cases: readonly Case[] = [
     title:
       'stays up after a restart while the broker is away and the old token lives, and renews when it is back',
     run: async (pod, broker) => {
-      broker.answer = () => issue({ expires_in: 5 });
+      broker.answer = () => issue({ expires_in: 9 });
       const before = pod.start(broker, { environment: REFRESH });
       await before.until(/next renewal planned/);
       await before.stop('SIGKILL');
@@ -197,7 +198,7 @@ const cases: readonly Case[] = [
       const startedMs = performance.now();
       const { code, output } = await running.stop();
       expect(code).to.equal(0);
-      expect(performance.now() - startedMs).to.be.below(1_500);
+      expect(performance.now() - startedMs).to.be.below(5_000);
       expect(output).to.include('stopped by a signal');
     },
   },
@@ -237,7 +238,7 @@ const probe: readonly Case[] = [
     title: 'says no before there is a token, yes while all live, and no again once one has expired',
     run: async (pod, broker) => {
       await expectCheck(pod, 1, /^no token for audience orders\.api yet\n$/);
-      broker.answer = () => issue({ expires_in: 3 });
+      broker.answer = () => issue({ expires_in: 8 });
       expect((await pod.run(broker)).code).to.equal(0);
       await expectCheck(pod, 0, '');
       await expectCheck(pod, 1, /^no token for audience billing\.api yet\n$/, {
