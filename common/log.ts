@@ -1,6 +1,13 @@
 // The logger of the server processes: JSON lines, a constant message, facts as fields. Redaction by key and by
 // shape happens here and only here. The exchange has a smaller logger of its own (it may import node: only).
-import { type DestinationStream, destination, type Logger, pino, stdSerializers } from 'pino';
+import {
+  type Bindings,
+  type DestinationStream,
+  destination,
+  type Logger,
+  pino,
+  stdSerializers,
+} from 'pino';
 import { scrubTokens } from './secret.ts';
 
 export type { Logger } from 'pino';
@@ -8,7 +15,7 @@ export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 // Keys that must never carry a value to a log, wherever a field object holds them.
-const SECRET_KEYS = [
+const SECRET_KEYS: ReadonlySet<string> = new Set([
   'authorization',
   'cookie',
   'token',
@@ -22,7 +29,10 @@ const SECRET_KEYS = [
   'secret',
   'privateKey',
   'key',
-];
+]);
+const CENSORED = '[redacted]';
+// Deeper than any field of ours; a cycle ends here too.
+const MAX_DEPTH = 8;
 
 export interface LoggerOptions {
   level: LogLevel;
@@ -41,14 +51,42 @@ export function createLogger({ level, process: name, stream }: LoggerOptions): L
       level,
       base: { process: name },
       timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      serializers: { err: stdSerializers.err, error: stdSerializers.err },
-      redact: {
-        paths: SECRET_KEYS.flatMap((key) => [key, `*.${key}`]),
-        censor: '[redacted]',
-      },
+      // pino's own `redact` costs ten times the rest of a line: as much as parsing a pod.
+      formatters: { level: (label) => ({ level: label }), log: (fields) => censor(fields) },
+      serializers: { err: serializeError, error: serializeError },
     },
     scrubbing,
   );
-  return logger;
+  // pino gives bindings to no formatter but the root's.
+  const { child } = logger;
+  const censoringChild = function (this: Logger, bindings: Bindings, options?: object) {
+    return child.call(this, censor(bindings), options);
+  };
+  return Object.assign(logger, { child: censoringChild });
+}
+
+function serializeError(error: Error): object {
+  return censor(stdSerializers.err(error));
+}
+
+/** The fields without the values of secret keys, at any depth; the same object where there are none. */
+function censor<T extends object>(fields: T, depth = 0): T {
+  let copy: Record<string, unknown> | undefined;
+  for (const [key, value] of Object.entries(fields)) {
+    const clean = SECRET_KEYS.has(key) ? CENSORED : censorValue(value, depth + 1);
+    if (clean === value) continue;
+    copy ??= { ...(fields as Record<string, unknown>) };
+    copy[key] = clean;
+  }
+  return (copy as T | undefined) ?? fields;
+}
+
+function censorValue(value: unknown, depth: number): unknown {
+  // Errors have their serializer; what knows how to print itself (Secret, Date, URL) does.
+  if (typeof value !== 'object' || value === null || value instanceof Error) return value;
+  if ('toJSON' in value) return value;
+  if (depth > MAX_DEPTH) return '[too deep]';
+  if (!Array.isArray(value)) return censor(value, depth);
+  const clean = value.map((item) => censorValue(item, depth + 1));
+  return clean.some((item, i) => item !== value[i]) ? clean : value;
 }
