@@ -21,12 +21,19 @@ export interface AppPlan {
   readonly mountRoot: string;
   readonly variables: readonly { readonly name: string; readonly value: string }[];
   readonly mounts: readonly JsonObject[];
+  readonly readOnlyVolumes: ReadonlySet<unknown>;
+}
+
+interface PlanOptions extends Pick<AppPlan, 'readOnlyVolumes'> {
+  readonly settings: InjectSettings;
+  /** The pod's audiences. */
+  readonly all: readonly PodAudience[];
 }
 
 /** The plan for containers that get `given` of the pod's audiences; the first is the one that AUTH_TOKEN_FILE names. */
 export function toAppPlan(
   given: readonly PodAudience[],
-  { settings, all }: { settings: InjectSettings; all: readonly PodAudience[] },
+  { settings, all, readOnlyVolumes }: PlanOptions,
 ): AppPlan {
   const { mountRoot, issuer, brokerCa } = settings;
   const first = `${mountRoot}/${given[0]?.name}`;
@@ -38,14 +45,15 @@ export function toAppPlan(
     // Without a CA of the operator's there is no such file.
     ...(brokerCa ? [{ name: 'AUTH_CA_FILE', value: `${caDirectory}/${CA_FILE}` }] : []),
   ];
-  return { mountRoot, variables, mounts: toTokenMounts(mountRoot, { given, all }) };
+  const mounts = toTokenMounts(mountRoot, { given, all });
+  return { mountRoot, variables, mounts, readOnlyVolumes };
 }
 
 /** Adds what `container` lacks of the plan. */
 export function patchAppContainer(container: PodContainer, plan: AppPlan, found: Findings): void {
   const { mountRoot } = plan;
-  found.denials.push(...findMountDenials(container, { mountRoot, isTarget: true }));
-  const linked = findLinkedMount(container, mountRoot);
+  found.denials.push(...findMountDenials(container, { ...plan, isTarget: true }));
+  const linked = findLinkedMount(container, plan);
   if (linked !== undefined) {
     found.warnings.push(
       `container ${toShown(container.name)} mounts ${toShown(linked)}; where its image links /var/run to /run, that hides the tokens at ${mountRoot}`,

@@ -11,7 +11,14 @@ import { findExchangeEnd, placeExchange } from './exchange-order.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { findMember, isObject, isSameJson, toPointerStep } from './json.ts';
 import { findMountDenials } from './mounts.ts';
-import { findNameDenials, isWindowsPod, listForeignContainers, type Pod, readPod } from './pod.ts';
+import {
+  findNameDenials,
+  findReadOnlyVolumes,
+  isWindowsPod,
+  listForeignContainers,
+  type Pod,
+  readPod,
+} from './pod.ts';
 import { toStatusText } from './status.ts';
 import { findTargets, type Target } from './targets.ts';
 import { toVolumes } from './volumes.ts';
@@ -144,17 +151,23 @@ function patchOthers(
   }: { request: TokenRequest; settings: InjectSettings; found: Findings },
 ): void {
   const isTarget = new Set(targets.map(({ container }) => container));
+  const readOnlyVolumes = findReadOnlyVolumes(pod);
   const plans = new Map<string, AppPlan>();
   for (const { container, audiences } of targets) {
     const key = audiences.map(({ name }) => name).join();
-    const plan = plans.get(key) ?? toAppPlan(audiences, { settings, all: request.audiences });
+    const plan =
+      plans.get(key) ?? toAppPlan(audiences, { settings, all: request.audiences, readOnlyVolumes });
     plans.set(key, plan);
     patchAppContainer(container, plan, found);
   }
   for (const container of listForeignContainers(pod)) {
     if (!isTarget.has(container)) {
       found.denials.push(
-        ...findMountDenials(container, { mountRoot: settings.mountRoot, isTarget: false }),
+        ...findMountDenials(container, {
+          mountRoot: settings.mountRoot,
+          isTarget: false,
+          readOnlyVolumes,
+        }),
       );
     }
   }

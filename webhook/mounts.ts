@@ -40,10 +40,22 @@ function isAtOrBelow(path: string, root: string): boolean {
 const isOurVolume = (mount: JsonObject) =>
   mount.name === TOKENS_VOLUME || mount.name === IDENTITY_VOLUME;
 
-/** What the container's own mounts make impossible. `isTarget`: whether it gets a token at all. */
+export interface MountRules {
+  readonly mountRoot: string;
+  /** Whether the container gets a token at all. */
+  readonly isTarget: boolean;
+  /** Volumes that are read-only whatever their mounts say. */
+  readonly readOnlyVolumes: ReadonlySet<unknown>;
+}
+
+function isReadOnly(mount: JsonObject, readOnlyVolumes: ReadonlySet<unknown>): boolean {
+  return mount.readOnly === true || readOnlyVolumes.has(mount.name);
+}
+
+/** What the container's own mounts make impossible. */
 export function findMountDenials(
   { list, index, name, mounts }: PodContainer,
-  { mountRoot, isTarget }: { mountRoot: string; isTarget: boolean },
+  { mountRoot, isTarget, readOnlyVolumes }: MountRules,
 ): readonly Denial[] {
   const where = () => `spec.${list}[${index}] (${quote(name)})`;
   return mounts.flatMap((mount): readonly Denial[] => {
@@ -65,7 +77,7 @@ export function findMountDenials(
         },
       ];
     }
-    if (mount.readOnly === true && isAtOrBelow(mountRoot, path)) {
+    if (isReadOnly(mount, readOnlyVolumes) && isAtOrBelow(mountRoot, path)) {
       return [
         {
           code: 'mount_conflict',
@@ -78,13 +90,16 @@ export function findMountDenials(
 }
 
 /** Whether a mount meets our path by way of `/var/run` → `/run`, a link that most images have but not all. */
-export function findLinkedMount({ mounts }: PodContainer, mountRoot: string): string | undefined {
+export function findLinkedMount(
+  { mounts }: PodContainer,
+  { mountRoot, readOnlyVolumes }: Pick<MountRules, 'mountRoot' | 'readOnlyVolumes'>,
+): string | undefined {
   if (!mountRoot.startsWith('/var/run/')) return undefined;
   const linked = mountRoot.slice('/var'.length);
   for (const mount of mounts) {
     if (isOurVolume(mount)) continue;
     const path = toPlainPath(mount);
-    const isAbove = mount.readOnly === true && path !== '/' && isAtOrBelow(linked, path);
+    const isAbove = isReadOnly(mount, readOnlyVolumes) && path !== '/' && isAtOrBelow(linked, path);
     if (isAbove || isAtOrBelow(path, linked)) return path;
   }
   return undefined;

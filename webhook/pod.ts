@@ -101,6 +101,17 @@ export function isWindowsPod({ spec }: Pod): boolean {
   );
 }
 
+// The kubelet mounts these read-only whatever the mount says.
+const READ_ONLY_KINDS = ['configMap', 'secret', 'downwardAPI', 'projected', 'image'];
+
+/** The names of the volumes that are read-only wherever they are mounted. */
+export function findReadOnlyVolumes({ volumes }: Pod): ReadonlySet<unknown> {
+  const isReadOnly = (volume: JsonObject): boolean =>
+    READ_ONLY_KINDS.some((kind) => findObject(volume, kind) !== undefined) ||
+    ['persistentVolumeClaim', 'csi'].some((kind) => findObject(volume, kind)?.readOnly === true);
+  return new Set(volumes.filter(isReadOnly).map(({ name }) => name));
+}
+
 /** What is wrong with the places where names of ours stand: twice, or where only an app container can be. */
 export function findNameDenials(pod: Pod): readonly Denial[] {
   const denials: Denial[] = [];
