@@ -46,16 +46,16 @@ interface TriedInAudit {
 /** A hundred roles for one audience must not make a refusal cost a hundred times its request. */
 const MAX_TRIED = 20;
 
-/** Where lines go. A stream that buffers (sonic-boom) reports what it has got rid of by `write` events, in bytes. */
+/** Where lines go. A stream that buffers says how much it has not written yet. */
 export interface AuditStream {
   write(line: string): unknown;
   flush?(done: (error?: Error | null) => void): void;
-  on?(event: 'write', listener: (bytes: number) => void): unknown;
+  pendingBytes?(): number;
 }
 
 export interface AuditSink {
   record(decision: Decision, tokenId?: string): void;
-  /** Bytes recorded and not yet written. */
+  /** Bytes on their way to the stream: records, and log lines where they share it. */
   pendingBytes(): number;
   /** False while too much is pending: then nothing may be issued, since nobody could tell afterwards. */
   isKeepingUp(): boolean;
@@ -70,19 +70,14 @@ export function createAuditSink(
   stream: AuditStream,
   maxPendingBytes = MAX_PENDING_BYTES,
 ): AuditSink {
-  let pending = 0;
-  stream.on?.('write', (bytes) => {
-    pending -= bytes;
-  });
-  const isBuffered = stream.on !== undefined;
+  const pendingBytes = () => stream.pendingBytes?.() ?? 0;
   return {
     record: (decision, tokenId) => {
       const line = `${scrubTokens(JSON.stringify(toAuditRecord(decision, tokenId)))}\n`;
-      if (isBuffered) pending += Buffer.byteLength(line);
       stream.write(line);
     },
-    pendingBytes: () => pending,
-    isKeepingUp: () => pending < maxPendingBytes,
+    pendingBytes,
+    isKeepingUp: () => pendingBytes() < maxPendingBytes,
     flush: () =>
       new Promise((resolve, reject) => {
         if (!stream.flush) resolve();

@@ -17,14 +17,6 @@ export interface FailedClaim {
   readonly want: unknown;
 }
 
-/** What a caller may be told about itself, once its signature was good. */
-export interface OwnFacts {
-  readonly cluster?: string;
-  readonly namespace?: string;
-  readonly serviceAccount?: string;
-  readonly audiences?: readonly string[];
-}
-
 const NO_ROLE = 'no role grants this identity a token for this audience';
 
 export const REASONS = {
@@ -146,8 +138,6 @@ export interface BrokerErrorOptions {
   readonly cause?: unknown;
   /** The first claim that failed, for the decision. */
   readonly failed?: FailedClaim;
-  /** Only after a good signature. */
-  readonly own?: OwnFacts;
 }
 
 /** A failure on its way to the one place that renders it. `detail` is for log and audit, never for the caller. */
@@ -155,7 +145,6 @@ export class BrokerError extends Error {
   readonly reason: Reason;
   readonly detail: string | undefined;
   readonly failed: FailedClaim | undefined;
-  readonly own: OwnFacts | undefined;
 
   constructor(reason: Reason, detail?: string, options: BrokerErrorOptions = {}) {
     super(
@@ -166,6 +155,5 @@ export class BrokerError extends Error {
     this.reason = reason;
     this.detail = detail;
     this.failed = options.failed;
-    this.own = options.own;
   }
 }

@@ -1,6 +1,5 @@
 // `coatcheck broker`: the process. Reads the configuration, builds the broker, listens, reloads what rotates, drains.
 import { randomUUID } from 'node:crypto';
-import { destination } from 'pino';
 import { type Clock, systemClock } from '../common/clock.ts';
 import type { Command, CommandIo } from '../common/command.ts';
 import { listen, listenOperations, type RunningServer } from '../common/http.ts';
@@ -17,6 +16,7 @@ import type { AuditStream } from './audit.ts';
 import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
 import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
+import { openOutput } from './output.ts';
 import { createReloads } from './reload.ts';
 import { BROKER_SETTINGS } from './settings.ts';
 
@@ -47,11 +47,16 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     io.stderr(`coatcheck broker: ${error.message}\n`);
     return EXIT_BAD_SETTINGS;
   }
-  const log = createLogger({ level: configuration.settings.logLevel, process: 'broker' });
+  const output = openOutput(1);
+  const log = createLogger({
+    level: configuration.settings.logLevel,
+    process: 'broker',
+    stream: output,
+  });
   const running = await startFromConfiguration(configuration, {
     clock: systemClock,
     log,
-    auditStream: destination({ fd: 1, sync: false }),
+    auditStream: output,
     newId: randomUUID,
   });
   log.info({ url: running.url, operationsUrl: running.operationsUrl }, 'broker is listening');

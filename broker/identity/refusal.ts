@@ -1,6 +1,6 @@
 // A refused subject token, with what may be said about it in log and audit: its fingerprint always, the rest only once
 // the signature was good.
-import { BrokerError, type FailedClaim, type OwnFacts, type Reason } from '../errors.ts';
+import { BrokerError, type FailedClaim, type Reason } from '../errors.ts';
 import type { Identity } from './identity.ts';
 
 export interface TokenFacts {
@@ -29,17 +29,8 @@ export class TokenRefused extends BrokerError {
     super(reason, detail, {
       ...(cause === undefined ? {} : { cause }),
       ...(failed ? { failed } : {}),
-      ...(facts.cluster === undefined ? {} : { own: toOwnFacts(facts) }),
     });
     this.name = 'TokenRefused';
     this.facts = facts;
   }
-}
-
-function toOwnFacts({ cluster, identity, audiences }: TokenFacts): OwnFacts {
-  return {
-    ...(cluster === undefined ? {} : { cluster }),
-    ...(identity ? { namespace: identity.namespace, serviceAccount: identity.serviceAccount } : {}),
-    ...(audiences ? { audiences } : {}),
-  };
 }

@@ -59,7 +59,6 @@ describe('a verified subject', () => {
     const token = `${issuer.token().slice(0, -8)}AAAAAAAA`;
     const refusal = await verifier.refuse(token);
     expect(refusal.facts).to.deep.equal({ fingerprint: tokenFingerprint(token) });
-    expect(refusal.own).to.equal(undefined);
   });
 
   it('has obstacles until every cluster has keys, and then none', async () => {
