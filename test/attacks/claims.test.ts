@@ -132,6 +132,6 @@ describe('attack: the claims of the subject token', () => {
     const refusal = await verifier.refuse(issuer.token({ claims: legacy }));
     expect(refusal.reason).to.equal('token_claims');
     expect(refusal.detail).to.contain('from a Secret, which never expires');
-    expect(refusal.own).to.deep.equal({ cluster: 'here' });
+    expect(refusal.facts).to.have.all.keys('fingerprint', 'cluster', 'issuer');
   });
 });

@@ -74,7 +74,7 @@ describe('attack: the issuer of the subject token', () => {
   it('tells the operator which issuer was seen, and the caller nothing', async () => {
     const refusal = await verifier.refuse(stranger.token());
     expect(refusal.detail).to.contain(JSON.stringify(stranger.issuer));
-    expect(refusal.own).to.equal(undefined);
+    expect(refusal.facts).to.have.all.keys('fingerprint');
   });
   it('does not start with its own issuer in the clusters table', () => {
     const log = createLogger({ level: 'error', process: 'test' });

@@ -360,7 +360,8 @@ describe('attack: the form of the subject token', () => {
     {
       title: 'a payload that is not UTF-8',
       reason: 'token_malformed',
-      token: () => make({ edit: ([h, , s]) => [h, encode(Buffer.from([0x7b, 0xff, 0x7d])), s] }),
+      token: () =>
+        make({ edit: ([h, , s]) => [h, encode(Buffer.from('{"x":"\xff"}', 'latin1')), s] }),
     },
     {
       title: 'a token of 16 KiB and a byte',
@@ -430,6 +431,22 @@ describe('attack: the form of the subject token', () => {
       expect(await verifier.judge(token())).to.equal('accepted');
     });
   }
+
+  it('refuses an algorithm that the entry does not allow, although the key could do it', async () => {
+    const { alg: _, ...free } = rsa.jwk;
+    issuer.publish([free]);
+    const token = make({
+      header: { alg: 'PS256' },
+      sign: (input) => signInput({ ...rsa, alg: 'PS256' }, input),
+    });
+    const strict = createTestVerifier([toCluster(issuer, { algorithms: ['RS256'] })]);
+    const wide = createTestVerifier([toCluster(issuer, { algorithms: ['RS256', 'PS256'] })]);
+    expect(await strict.judge(make())).to.equal('accepted');
+    expect(await strict.judge(token)).to.equal('token_signature');
+    expect(await wide.judge(token)).to.equal('accepted');
+    issuer.publish([rsa.jwk, ec.jwk]);
+    issuer.requests.length = 1;
+  });
 
   it('asks for no keys because of any of these but the unknown kids', () => {
     // One fetch at start; the clock stands still, so that the cooldown held every other one back.

@@ -36,7 +36,7 @@ export interface FakeIssuer {
   /** The key it signs with. */
   readonly key: SigningKey;
   /** Paths asked for, in order. */
-  readonly requests: readonly string[];
+  readonly requests: string[];
   /** Signs with a new key from now on; the old one stays published unless `forget`. */
   rotate(options?: { forget?: boolean; alg?: Algorithm }): SigningKey;
   /** Publishes exactly these members. */

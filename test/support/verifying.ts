@@ -69,8 +69,8 @@ export function createTestVerifier(clusters: readonly Cluster[]): TestVerifier {
   async function refuse(token: string): Promise<TokenRefused> {
     const subject = await verify(token).catch((error: unknown) => error);
     if (!(subject instanceof TokenRefused)) throw new Error('not refused', { cause: subject });
-    const { reason, detail, failed, facts, own, message } = subject;
-    keep('refusal.json', JSON.stringify({ reason, detail, failed, facts, own, message }));
+    const { reason, detail, failed, facts, message } = subject;
+    keep('refusal.json', JSON.stringify({ reason, detail, failed, facts, message }));
     return subject;
   }
   return {
