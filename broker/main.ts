@@ -120,8 +120,7 @@ async function startFromConfiguration(
   return {
     ...running,
     stop: async () => {
-      await reloads.stop();
-      await running.stop();
+      await Promise.all([running.stop(), reloads.stop()]);
     },
   };
 }

@@ -201,6 +201,16 @@ describe('broker process', function () {
       message: /--issuer must be a URL without path/,
     },
     {
+      name: 'reserved audiences that are none',
+      args: () => flags([...tls(), '--reserved-audiences', 'fine,two words']),
+      message: /COATCHECK_RESERVED_AUDIENCES holds something that is no audience/,
+    },
+    {
+      name: 'operands',
+      args: () => flags([...tls(), 'now']),
+      message: /coatcheck broker takes flags only/,
+    },
+    {
       name: 'a key of another certificate',
       args: () => [...flags(tls()), '--tls-key-file', at('keys/1.pem')],
       message: /is not the key of the certificate/,
@@ -276,38 +286,13 @@ describe('broker process', function () {
     const { url, operationsUrl } = await broker.line('broker is listening');
     expect((await fetch(`${operationsUrl}/readyz`)).status).to.equal(200);
     const body = toForm({ subject_token: issuer.token() }).toString();
-    const answered = new Promise<{ status: number | undefined; text: string }>(
-      (resolve, reject) => {
-        const request = httpRequest(
-          new URL('/oauth2/token', String(url)),
-          {
-            method: 'POST',
-            headers: {
-              'Content-Type': 'application/x-www-form-urlencoded',
-              'Content-Length': body.length,
-            },
-          },
-          (response) => {
-            let text = '';
-            response.on('data', (chunk: Buffer) => {
-              text += chunk.toString();
-            });
-            response.on('end', () => resolve({ status: response.statusCode, text }));
-          },
-        );
-        request.on('error', reject);
-        request.write(body.slice(0, 10), async () => {
-          // The head has arrived for certain once another request was answered after it.
-          await fetch(`${url}/oauth2/jwks`, { headers: { Connection: 'close' } });
-          broker.child.kill('SIGTERM');
-          await broker.line('stopping');
-          const ready = await fetch(`${operationsUrl}/readyz`);
-          expect([ready.status, await ready.text()]).to.deep.equal([503, 'draining\n']);
-          request.end(body.slice(10));
-        });
-      },
-    );
-    const { status, text } = await answered;
+    const request = openRequest(`${url}/oauth2/token`, body);
+    await request.isHeadRead;
+    broker.child.kill('SIGTERM');
+    await broker.line('stopping');
+    const ready = await fetch(`${operationsUrl}/readyz`);
+    expect([ready.status, await ready.text()]).to.deep.equal([503, 'draining\n']);
+    const { status, text } = await request.finish();
     expect(status).to.equal(200);
     noteToken(String((JSON.parse(text) as { access_token: string }).access_token));
     expect(await broker.exited).to.equal(0);
@@ -357,6 +342,41 @@ describe('broker process', function () {
     }
   });
 });
+
+interface OpenRequest {
+  /** Resolves when the server has read the head and wants the body (RFC 9110 §10.1.1). */
+  readonly isHeadRead: Promise<void>;
+  finish(): Promise<{ status: number | undefined; text: string }>;
+}
+
+function openRequest(url: string, body: string): OpenRequest {
+  const request = httpRequest(url, {
+    method: 'POST',
+    headers: {
+      'Content-Type': 'application/x-www-form-urlencoded',
+      'Content-Length': body.length,
+      Expect: '100-continue',
+    },
+  });
+  const answered = new Promise<{ status: number | undefined; text: string }>((resolve, reject) => {
+    request.on('error', reject);
+    request.on('response', (response) => {
+      let text = '';
+      response.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      response.on('end', () => resolve({ status: response.statusCode, text }));
+    });
+  });
+  request.flushHeaders();
+  return {
+    isHeadRead: new Promise((resolve) => request.once('continue', resolve)),
+    finish: () => {
+      request.end(body);
+      return answered;
+    },
+  };
+}
 
 /** The broker looks every second; ten times that is a failure. */
 async function waitFor(isTrue: () => Promise<boolean>): Promise<void> {
