@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { buildPrograms } from './build.ts';
 import { openCacheEntry, toCacheRoot } from './cache.ts';
-import { GO_MINIMUM, KUBERNETES_VERSION, toCacheKey } from './versions.ts';
+import { CONTROL_PLANE, type Component, GO_MINIMUM, toCacheKey } from './versions.ts';
 
 export interface ClusterBinaries {
   readonly etcd: string;
@@ -57,16 +57,7 @@ export async function openBinaries(environment: NodeJS.ProcessEnv): Promise<Clus
       ...(existsSync(controllerManager) && { controllerManager }),
     };
   }
-  const root = toCacheRoot(environment);
-  const folder = await openCacheEntry({
-    root,
-    key: toCacheKey(platform()),
-    fill: (draft) => buildPrograms(draft, environment),
-    onWait: (owner) =>
-      console.log(
-        `Process ${owner} is already building Kubernetes ${KUBERNETES_VERSION}: waiting for it …`,
-      ),
-  });
+  const folder = await openComponent(CONTROL_PLANE, environment);
   const etcd = findOnPath('etcd', environment);
   if (etcd === undefined) throw new Error('etcd disappeared from the PATH');
   return {
@@ -77,26 +68,47 @@ export async function openBinaries(environment: NodeJS.ProcessEnv): Promise<Clus
   };
 }
 
-function isBuilt(environment: NodeJS.ProcessEnv): boolean {
-  return existsSync(path.join(toCacheRoot(environment), toCacheKey(platform())));
+/** The folder with a component's programs, built now if the cache has none. */
+export function openComponent(
+  component: Component,
+  environment: NodeJS.ProcessEnv,
+): Promise<string> {
+  const label = `${component.name} ${component.version}`;
+  return openCacheEntry({
+    root: toCacheRoot(environment),
+    key: toCacheKey(platform(), component),
+    fill: (draft) => buildPrograms(component, draft, environment),
+    onWait: (owner) =>
+      console.log(`Process ${owner} is already building ${label}: waiting for it …`),
+  });
+}
+
+/** Whether the cache has it. */
+export function isBuilt(
+  environment: NodeJS.ProcessEnv,
+  component: Component = CONTROL_PLANE,
+): boolean {
+  return existsSync(path.join(toCacheRoot(environment), toCacheKey(platform(), component)));
 }
 
 function platform(): string {
   return `${process.platform}-${process.arch}`;
 }
 
-function hasGo(environment: NodeJS.ProcessEnv): boolean {
+/** Whether there is a Go compiler of this version or newer. */
+export function hasGo(environment: NodeJS.ProcessEnv, minimum: string = GO_MINIMUM): boolean {
   const version = /go(\d+)\.(\d+)/.exec(
     spawnSync('go', ['version'], { env: environment, encoding: 'utf8' }).stdout ?? '',
   );
-  const [major = 0, minor = 0] = GO_MINIMUM.split('.').map(Number);
+  const [major = 0, minor = 0] = minimum.split('.').map(Number);
   if (!version) return false;
   return (
     Number(version[1]) > major || (Number(version[1]) === major && Number(version[2]) >= minor)
   );
 }
 
-function findOnPath(name: string, environment: NodeJS.ProcessEnv): string | undefined {
+/** The first such file in the folders of PATH. */
+export function findOnPath(name: string, environment: NodeJS.ProcessEnv): string | undefined {
   const folders = (environment.PATH ?? '').split(path.delimiter).filter((folder) => folder !== '');
   return folders.map((folder) => path.join(folder, name)).find((file) => existsSync(file));
 }

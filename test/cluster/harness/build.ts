@@ -1,31 +1,31 @@
-// Builds the Kubernetes programs from the Go module proxy, one after another, and shows that it is alive: the first
+// Builds the programs of a component from the Go module proxy, one after another, and shows that it is alive: the first
 // build takes many minutes, and a silent terminal gets killed.
 import { spawn } from 'node:child_process';
 import path from 'node:path';
-import {
-  BUILD_ARGUMENTS,
-  KUBE_MODULE,
-  KUBE_PROGRAMS,
-  KUBERNETES_VERSION,
-  type KubeProgram,
-} from './versions.ts';
+import type { Component } from './versions.ts';
 
 const PROGRESS_EVERY_MS = 20_000;
 
-/** Builds every program of the tier into `folder`, with a line of progress now and then. */
-export async function buildPrograms(folder: string, environment: NodeJS.ProcessEnv): Promise<void> {
+/** Builds every program of a component into `folder`, with a line of progress now and then. */
+export async function buildPrograms(
+  component: Component,
+  folder: string,
+  environment: NodeJS.ProcessEnv,
+): Promise<void> {
+  const { name, version, programs, patience } = component;
   console.log(
-    `Building Kubernetes ${KUBERNETES_VERSION} from the Go module proxy, once, into the cache (10 to 15 minutes on two cores) …`,
+    `Building ${name} ${version} from the Go module proxy, once, into the cache (${patience}) …`,
   );
   const started = performance.now();
-  for (const [index, program] of KUBE_PROGRAMS.entries()) {
-    const label = `${program} (${index + 1} of ${KUBE_PROGRAMS.length})`;
-    await buildProgram(program, { folder, label, started, environment });
+  for (const [index, program] of programs.entries()) {
+    const label = `${program} (${index + 1} of ${programs.length})`;
+    await buildProgram(program, { component, folder, label, started, environment });
     console.log(`  ${toElapsed(started)} built ${label}`);
   }
 }
 
 interface Build {
+  component: Component;
   folder: string;
   label: string;
   started: number;
@@ -33,16 +33,21 @@ interface Build {
 }
 
 async function buildProgram(
-  program: KubeProgram,
-  { folder, label, started, environment }: Build,
+  program: string,
+  { component, folder, label, started, environment }: Build,
 ): Promise<void> {
   const child = spawn(
     'go',
-    [...BUILD_ARGUMENTS, '-o', path.join(folder, program), `k8s.io/kubernetes/cmd/${program}`],
+    [
+      ...component.buildArguments,
+      '-o',
+      path.join(folder, program),
+      `${component.packages}/${program}`,
+    ],
     {
-      cwd: KUBE_MODULE,
+      cwd: component.module,
       // A go.work further up in someone's folders must not decide what is built here.
-      env: { ...environment, GOWORK: 'off' },
+      env: { ...environment, GOWORK: 'off', ...(component.static && { CGO_ENABLED: '0' }) },
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   );

@@ -57,7 +57,7 @@ describe('the cache of built programs', () => {
 
   it('waits for another living process that fills the same entry, and does not fill it again', async () => {
     const entry = path.join(root, 'entry');
-    const other = spawn('sleep', ['60']);
+    const other = spawn(process.execPath, ['-e', 'setTimeout(() => undefined, 60_000)']);
     try {
       writeFileSync(`${entry}.lock`, `${other.pid}\n`);
       const opened = open();

@@ -22,8 +22,20 @@ export interface ClusterFacts {
   readonly isOurs: boolean;
   /** Name or address under which the API server reaches this machine; absent where nobody knows one. */
   readonly callbackHost?: string;
+  /** Where pods really run: the harness started a node, too. */
+  readonly node?: NodeFacts;
   /** A folder that is gone after the run. */
   readonly workFolder: string;
+}
+
+export interface NodeFacts {
+  readonly name: string;
+  /** Of the node; what listens there (or on every address) is reached from pods. */
+  readonly address: string;
+  /** The program that renders charts. */
+  readonly helm: string;
+  /** Name of a loaded image → what a pod calls it, with `imagePullPolicy: Never`. */
+  readonly images: Readonly<Record<string, string>>;
 }
 
 export interface CommandResult {

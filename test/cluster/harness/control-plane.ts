@@ -1,6 +1,6 @@
 // etcd, kube-apiserver and, where there is one, kube-controller-manager: real programs on one address, with everything
 // they write below one folder. The node (containerd, kubelet, kube-proxy, DNS) is not theirs and joins beside them.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import path from 'node:path';
 import type { ClusterBinaries } from './binaries.ts';
@@ -19,6 +19,14 @@ export interface ControlPlane {
   /** Of an administrator (`system:masters`). */
   readonly kubeconfig: string;
   readonly pki: ClusterPki;
+  /** Credentials of one more user, as a file beside the others. */
+  readonly writeKubeconfig: (
+    name: string,
+    commonName: string,
+    organizations?: readonly string[],
+  ) => string;
+  /** Whether a server on this loopback port, with a certificate of this cluster, answers 200. */
+  readonly isHealthy: (port: number, endpoint: string) => Promise<boolean>;
   stop(): Promise<void>;
 }
 
@@ -27,12 +35,22 @@ export interface ControlPlaneOptions {
   /** An existing, empty folder. */
   folder: string;
   now: number;
+  /** An address of this machine where a node's pods reach the API server; none: loopback alone. */
+  nodeAddress?: string;
 }
 
 /** Resolves when the API server is ready; what was already started is stopped when something fails. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { binaries, folder, now } = options;
-  const pki = createPki(folder, [ADDRESS, 'localhost', 'kubernetes.default.svc', '10.96.0.1'], now);
+  const { binaries, folder, now, nodeAddress } = options;
+  const names = [
+    ADDRESS,
+    'localhost',
+    'kubernetes.default.svc',
+    'kubernetes.default.svc.cluster.local',
+    '10.96.0.1',
+    ...(nodeAddress === undefined ? [] : [nodeAddress]),
+  ];
+  const pki = createPki(folder, names, now);
   const [etcdPort = 0, peerPort = 0, apiPort = 0, managerPort = 0] = await findFreePorts(4);
   const server = `https://${ADDRESS}:${apiPort}`;
   const kubeconfigOf = (name: string, commonName: string, organizations: readonly string[] = []) =>
@@ -50,7 +68,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   try {
     running.push(await startEtcd({ binary: binaries.etcd, folder, port: etcdPort, peerPort }));
     running.push(
-      await startApiServer({ binary: binaries.apiServer, pki, etcdPort, port: apiPort }),
+      await startApiServer({
+        binary: binaries.apiServer,
+        pki,
+        etcdPort,
+        port: apiPort,
+        addresses:
+          nodeAddress === undefined ? toLoopback() : toNodeAddress(nodeAddress, folder, pki),
+      }),
     );
     if (binaries.controllerManager) {
       const manager = kubeconfigOf('controller-manager', 'system:kube-controller-manager');
@@ -67,7 +92,41 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await stop();
     throw error;
   }
-  return { server, kubeconfig, pki, stop };
+  return {
+    server,
+    kubeconfig,
+    pki,
+    writeKubeconfig: kubeconfigOf,
+    isHealthy: (port, endpoint) => isHealthy(port, endpoint, pki.ca.certificate),
+    stop,
+  };
+}
+
+function toLoopback(): string[] {
+  return [
+    `--bind-address=${ADDRESS}`,
+    `--advertise-address=${ADDRESS}`,
+    // A loopback address cannot be an endpoint of the `kubernetes` Service.
+    '--endpoint-reconciler-type=none',
+  ];
+}
+
+function toNodeAddress(address: string, folder: string, pki: ClusterPki): string[] {
+  const client = pki.issueClient('kube-apiserver-kubelet-client', ['system:masters']);
+  const write = (name: string, content: string) => {
+    const file = path.join(folder, name);
+    writeFileSync(file, content, { mode: 0o600 });
+    return file;
+  };
+  return [
+    '--bind-address=0.0.0.0',
+    `--advertise-address=${address}`,
+    `--kubelet-certificate-authority=${pki.caFile}`,
+    `--kubelet-client-certificate=${write('kubelet-client.crt', client.certificate)}`,
+    `--kubelet-client-key=${write('kubelet-client.key', client.key)}`,
+    // Nobody resolves a node's name here.
+    '--kubelet-preferred-address-types=InternalIP',
+  ];
 }
 
 function startEtcd(options: {
@@ -106,6 +165,8 @@ function startApiServer(options: {
   pki: ClusterPki;
   etcdPort: number;
   port: number;
+  /** Flags: where it listens, and how it is found. */
+  addresses: readonly string[];
 }): Promise<RunningProcess> {
   const { pki } = options;
   return startProcess({
@@ -113,11 +174,8 @@ function startApiServer(options: {
     command: options.binary,
     args: [
       `--etcd-servers=http://${ADDRESS}:${options.etcdPort}`,
-      `--bind-address=${ADDRESS}`,
-      `--advertise-address=${ADDRESS}`,
+      ...options.addresses,
       `--secure-port=${options.port}`,
-      // A loopback address cannot be an endpoint of the `kubernetes` Service.
-      '--endpoint-reconciler-type=none',
       `--client-ca-file=${pki.caFile}`,
       `--tls-cert-file=${pki.serverCertificateFile}`,
       `--tls-private-key-file=${pki.serverKeyFile}`,

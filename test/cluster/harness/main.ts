@@ -7,6 +7,10 @@ import { openBinaries } from './binaries.ts';
 import { CLUSTER_VARIABLE, type ClusterFacts } from './cluster.ts';
 import { startControlPlane } from './control-plane.ts';
 import { readForeignCluster } from './foreign.ts';
+import { NODE_ADDRESS, NODE_NAME, prepareMachine } from './node/machine.ts';
+import { startNode } from './node/node.ts';
+import { openNodeBinaries } from './node/programs.ts';
+import { findNodeWish, type NodeWish } from './node/wish.ts';
 import { dieWithParent, type RunningProcess, startProcess } from './process.ts';
 
 type Target = Omit<ClusterFacts, 'socket' | 'workFolder'> & { stop: () => Promise<void> };
@@ -17,6 +21,11 @@ async function openTarget(): Promise<Target> {
   const foreign = process.env.TEST_KUBECONFIG;
   if (foreign)
     return { ...readForeignCluster(foreign, workFolder, process.env), stop: async () => undefined };
+  const wish = findNodeWish(process.env);
+  return wish ? openWithNode(wish) : openControlPlane();
+}
+
+async function openControlPlane(): Promise<Target> {
   const binaries = await openBinaries(process.env);
   const folder = path.join(workFolder, 'control-plane');
   mkdirSync(folder);
@@ -35,6 +44,45 @@ async function openTarget(): Promise<Target> {
     callbackHost: '127.0.0.1',
     stop,
   };
+}
+
+async function openWithNode(wish: NodeWish): Promise<Target> {
+  const binaries = await openNodeBinaries(process.env);
+  prepareMachine(wish.outerNetwork);
+  const folder = path.join(workFolder, 'control-plane');
+  mkdirSync(folder);
+  const now = Date.now();
+  const controlPlane = await startControlPlane({
+    binaries,
+    folder,
+    now,
+    nodeAddress: NODE_ADDRESS,
+  });
+  try {
+    const node = await startNode({ binaries, controlPlane, wish, now });
+    return {
+      kubectl: binaries.kubectl,
+      kubeconfig: controlPlane.kubeconfig,
+      server: controlPlane.server,
+      caFile: controlPlane.pki.caFile,
+      hasControllers: true,
+      isOurs: true,
+      callbackHost: NODE_ADDRESS,
+      node: {
+        name: NODE_NAME,
+        address: NODE_ADDRESS,
+        helm: binaries.helm,
+        images: Object.fromEntries(wish.images.map(({ name, reference }) => [name, reference])),
+      },
+      stop: async () => {
+        await node.stop();
+        await controlPlane.stop();
+      },
+    };
+  } catch (error) {
+    await controlPlane.stop();
+    throw error;
+  }
 }
 
 function startProxy(target: Target, socket: string): Promise<RunningProcess> {
