@@ -71,7 +71,8 @@ async function run(args: readonly string[], io: CommandIo): Promise<number> {
   if (settings.roles === undefined) {
     io.stderr(`No --roles given; these two are granted:\n\n${DEMO_ROLES}\n`);
   }
-  io.stdout(`coatcheck dev ready ${dev.url}\n`);
+  // Before the line that invites to stop it again.
   exitOnSignal(log, () => dev.stop());
+  io.stdout(`coatcheck dev ready ${dev.url}\n`);
   return 0;
 }
