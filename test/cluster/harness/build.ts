@@ -2,6 +2,7 @@
 // build takes many minutes, and a silent terminal gets killed.
 import { spawn } from 'node:child_process';
 import path from 'node:path';
+import { dieWithParent } from './process.ts';
 import type { Component } from './versions.ts';
 
 const PROGRESS_EVERY_MS = 20_000;
@@ -36,9 +37,12 @@ async function buildProgram(
   program: string,
   { component, folder, label, started, environment }: Build,
 ): Promise<void> {
+  // Interrupted, and not killed: the compiler then removes its own temporary folder.
+  const [command = '', ...prefix] = [...dieWithParent('INT'), 'go'];
   const child = spawn(
-    'go',
+    command,
     [
+      ...prefix,
       ...component.buildArguments,
       '-o',
       path.join(folder, program),
@@ -61,7 +65,7 @@ async function buildProgram(
     const last = output.trimEnd().split('\n').at(-1) ?? '';
     console.log(`  ${toElapsed(started)} building ${label} … ${last.slice(0, 80)}`);
   }, PROGRESS_EVERY_MS);
-  const stop = () => child.kill('SIGTERM');
+  const stop = () => child.kill('SIGINT');
   process.once('exit', stop);
   try {
     const code = await new Promise<number | null>((resolve, reject) => {

@@ -26,8 +26,8 @@ const SETPRIV = '/usr/bin/setpriv';
 const STOP_WITHIN_MS = 10_000;
 
 /** The words that make the kernel kill a command when its parent dies, however that dies; nothing where setpriv is not. */
-export function dieWithParent(): readonly string[] {
-  return existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL'] : [];
+export function dieWithParent(signal: 'KILL' | 'INT' = 'KILL'): readonly string[] {
+  return existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', signal] : [];
 }
 
 /** Starts a process and resolves when it is ready. @throws Error with the end of its log when it is not. */
