@@ -1,0 +1,99 @@
+// What the chart lets each process do in the cluster. The list is written out: it is a promise to whoever installs it, and
+// another line in it is a decision.
+import { expect } from 'chai';
+import { type Manifest, renderChart, toTemplate } from './helm.ts';
+import { createCa, toUnusualValues } from './values.ts';
+
+interface Binding extends Manifest {
+  readonly roleRef: { readonly kind: string; readonly name: string };
+  readonly subjects: readonly { readonly kind: string; readonly name: string }[];
+}
+
+const GRANTS = [
+  {
+    to: 'coatcheck-broker',
+    role: 'ClusterRole coatcheck-broker',
+    rules: [
+      { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+    ],
+  },
+  // Kubernetes' own: GET of the issuer's public documents.
+  {
+    to: 'coatcheck-broker',
+    role: 'ClusterRole system:service-account-issuer-discovery',
+    rules: undefined,
+  },
+];
+
+describe('rights from the chart', () => {
+  const rendered = renderChart({});
+  const { objects, ofKind, get } = rendered;
+
+  it('are exactly these', () => {
+    const bindings = objects.filter(({ kind }) => kind.endsWith('RoleBinding')) as Binding[];
+    const granted = bindings.map(({ roleRef, subjects }) => ({
+      to: subjects.map(({ name }) => name).join(),
+      role: `${roleRef.kind} ${roleRef.name}`,
+      rules: objects.find(
+        ({ kind, metadata }) => kind === roleRef.kind && metadata.name === roleRef.name,
+      )?.rules,
+    }));
+    expect(granted).to.deep.equal(GRANTS);
+  });
+
+  it('are in no role that is not bound, and so aggregate into nothing', () => {
+    const roles = objects.filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole');
+    expect(roles.map(({ metadata }) => metadata.name)).to.deep.equal(['coatcheck-broker']);
+    expect(JSON.stringify(roles)).to.not.include('aggregat');
+  });
+
+  it('are none for the webhook, which has not even a token', () => {
+    const bindings = objects.filter(({ kind }) => kind.endsWith('RoleBinding'));
+    expect(bindings).to.have.lengthOf(2);
+    expect(JSON.stringify(bindings)).to.not.include('coatcheck-webhook');
+    expect(get('ServiceAccount', 'coatcheck-webhook').automountServiceAccountToken).to.equal(false);
+    const { spec } = toTemplate(get('Deployment', 'coatcheck-webhook'));
+    expect(spec.serviceAccountName).to.equal('coatcheck-webhook');
+    expect(spec.automountServiceAccountToken).to.equal(false);
+    expect(JSON.stringify(spec.volumes)).to.not.include('serviceAccountToken');
+  });
+
+  it('are used by the broker with a token of one hour, and with no other', () => {
+    const { spec } = toTemplate(get('Deployment', 'coatcheck-broker'));
+    expect(spec.serviceAccountName).to.equal('coatcheck-broker');
+    expect(spec.automountServiceAccountToken).to.equal(false);
+    const projected = spec.volumes.filter((volume) => 'projected' in volume);
+    expect(projected).to.deep.equal([
+      {
+        name: 'api-access',
+        projected: {
+          sources: [
+            { serviceAccountToken: { path: 'token', expirationSeconds: 3600 } },
+            { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+          ],
+        },
+      },
+    ]);
+  });
+
+  it('go to two ServiceAccounts of their own, which nothing else uses', () => {
+    const accounts = ofKind('ServiceAccount').map(({ metadata }) => metadata.name);
+    const used = ofKind('Deployment').map((one) => toTemplate(one).spec.serviceAccountName);
+    expect(accounts.toSorted()).to.deep.equal(['coatcheck-broker', 'coatcheck-webhook']);
+    expect(used.toSorted()).to.deep.equal(accounts.toSorted());
+  });
+
+  it('do not grow with any value', () => {
+    const rules = renderChart(toUnusualValues(createCa())).ofKind('ClusterRole');
+    expect(rules.map((role) => role.rules)).to.deep.equal([GRANTS[0]?.rules]);
+  });
+
+  it('reach nothing of the node: no host namespaces, paths or ports, no privileges', () => {
+    for (const deployment of ofKind('Deployment')) {
+      const text = JSON.stringify(deployment);
+      for (const word of ['hostPath', 'hostNetwork', 'hostPID', 'hostIPC', 'hostPort'])
+        expect(text).to.not.include(word);
+      expect(text).to.not.match(/"privileged":|"add":/);
+    }
+  });
+});

@@ -1,0 +1,131 @@
+// Values for the chart's tests: what a person gives for a first installation, and everything set to something unusual.
+import { issueAuthority } from '../../common/certificates.ts';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** PEM of a CA. */
+export function createCa(): string {
+  const now = Date.parse('2026-06-01T00:00:00Z');
+  return issueAuthority({
+    commonName: 'chart-test',
+    notBefore: new Date(now),
+    notAfter: new Date(now + DAY_MS),
+  }).certificate;
+}
+
+export const ROLE = {
+  audience: 'payments',
+  subjects: [{ namespace: 'shop', serviceAccount: 'checkout' }],
+  token: { ttl: '15m', scopes: ['payments:read'] },
+};
+
+/** A first installation with a role. */
+export function toUsualValues(ca: string): object {
+  return { caBundle: ca, roles: { 'payments-checkout': ROLE } };
+}
+
+/** Every value away from its default. */
+export function toUnusualValues(ca: string): object {
+  const process = {
+    replicas: 3,
+    tls: { secretName: 'my-tls' },
+    preStopSeconds: 7,
+    drainSeconds: 11,
+    podDisruptionBudget: { enabled: true, maxUnavailable: '50%' },
+    resources: { requests: { cpu: '1', memory: '1Gi' }, limits: { memory: '1Gi' } },
+    podSecurityContext: { runAsUser: 4711, fsGroup: 4711 },
+    podAnnotations: { 'example.com/note': 'one' },
+    podLabels: { team: 'identity' },
+    nodeSelector: { 'kubernetes.io/os': 'linux' },
+    tolerations: [{ key: 'dedicated', operator: 'Exists' }],
+    affinity: { nodeAffinity: {} },
+    topologySpreadConstraints: [
+      {
+        maxSkew: 2,
+        topologyKey: 'topology.kubernetes.io/zone',
+        whenUnsatisfiable: 'DoNotSchedule',
+      },
+      {
+        maxSkew: 1,
+        topologyKey: 'rack',
+        whenUnsatisfiable: 'ScheduleAnyway',
+        labelSelector: { matchLabels: { team: 'identity' } },
+      },
+    ],
+    priorityClassName: 'system-cluster-critical',
+  };
+  return {
+    nameOverride: 'tokens',
+    fullnameOverride: 'identity',
+    commonLabels: { 'example.com/owner': 'platform' },
+    image: {
+      repository: 'registry.example/coatcheck',
+      digest: `sha256:${'a'.repeat(64)}`,
+      pullPolicy: 'Never',
+    },
+    imagePullSecrets: [{ name: 'pull' }],
+    prefix: 'tokens.example.org/',
+    excludeNamespaces: ['kube-system'],
+    caBundle: ca,
+    reservedAudiences: ['https://api.example.org', 'sts'],
+    listenHost: '0.0.0.0',
+    logLevel: 'debug',
+    webhook: {
+      ...process,
+      port: 10_250,
+      operationsPort: 9999,
+      namespaceSelector: { matchLabels: { tokens: 'yes' } },
+      configurationAnnotations: { 'example.com/inject-ca': 'true' },
+    },
+    exchange: {
+      image: { repository: 'registry.example/exchange', tag: 'v7', pullPolicy: 'Always' },
+      command: ['/bin/exchange', 'price is $(HOME) or $$5'],
+      brokerFallbackAddress: '[fd00::7]:8443',
+      mountRoot: '/var/run/secrets/tokens',
+      skipContainers: ['istio-proxy', 'my-agent'],
+      defaultMode: 'init',
+      initOrder: 'last',
+      tokenExpirationSeconds: 7200,
+      deadlineSeconds: 30,
+      resources: {
+        requests: { cpu: '20m', memory: '64Mi' },
+        limits: { cpu: '1', memory: '256Mi' },
+      },
+      tokensSizeLimit: '2Mi',
+      podAnnotations: { 'traffic.sidecar.istio.io/excludeOutboundPorts': '443' },
+    },
+    broker: {
+      ...process,
+      port: 9443,
+      operationsPort: 9090,
+      issuer: 'https://tokens.example.org',
+      signingKeys: { secretName: 'my-keys' },
+      service: { clusterIP: '10.96.0.7' },
+      maxTokenTtlSeconds: 2_592_000,
+      allowBrokerPolicies: ['coatcheck:roles:read'],
+      allowExtraClaims: ['groups', 'email'],
+      extraVolumes: [{ name: 'lab', secret: { secretName: 'lab-ca' } }],
+      extraVolumeMounts: [{ name: 'lab', mountPath: '/etc/coatcheck/lab', readOnly: true }],
+    },
+    cluster: {
+      name: 'production',
+      issuers: ['https://oidc.example.org', 'https://old.example.org'],
+    },
+    clusters: [
+      {
+        name: 'lab',
+        kind: 'kubernetes',
+        issuer: 'https://lab.example.org',
+        keys: { url: 'https://lab.example.org/jwks', caFile: '/etc/coatcheck/lab/ca.crt' },
+      },
+    ],
+    roles: { 'payments-checkout': ROLE, ci: { ...ROLE, audience: 'ci' } },
+    networkPolicy: {
+      enabled: true,
+      metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
+      dnsPorts: [53],
+      brokerEgressPorts: [8443],
+    },
+    workloadWarnings: { enabled: true },
+  };
+}

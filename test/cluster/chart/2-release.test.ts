@@ -1,0 +1,239 @@
+// Step 2: a release of the chart. Nothing serves behind it, which is the point: annotated pods wait, others do not, whoever
+// applies a workload is warned, and after `helm uninstall` nothing waits any more.
+import { randomBytes } from 'node:crypto';
+import { expect } from 'chai';
+import { CHART, findHelmLack, runHelm } from '../../chart/helm.ts';
+import { createCa, toUsualValues } from '../../chart/values.ts';
+import { type Cluster, openCluster } from '../harness/cluster.ts';
+import { createNamespace, type TestNamespace } from '../harness/namespace.ts';
+import { waitFor } from '../harness/process.ts';
+
+const PREFIX = 'auth.example.io/';
+
+interface Workload {
+  kind: string;
+  path: string;
+  apiVersion: string;
+  /** The `spec` around a pod template. */
+  toSpec: (template: object) => object;
+  templatePath: string;
+}
+
+const selector = { matchLabels: { app: 'x' } };
+const apps = (kind: string, resource: string, spec: object = {}): Workload => ({
+  kind,
+  apiVersion: 'apps/v1',
+  path: `/apis/apps/v1/namespaces/{}/${resource}`,
+  toSpec: (template) => ({ selector, template, ...spec }),
+  templatePath: 'spec.template',
+});
+
+const WORKLOADS: readonly Workload[] = [
+  apps('Deployment', 'deployments'),
+  apps('StatefulSet', 'statefulsets', { serviceName: 'x' }),
+  apps('DaemonSet', 'daemonsets'),
+  apps('ReplicaSet', 'replicasets'),
+  {
+    kind: 'Job',
+    apiVersion: 'batch/v1',
+    path: '/apis/batch/v1/namespaces/{}/jobs',
+    toSpec: (template) => ({ template }),
+    templatePath: 'spec.template',
+  },
+  {
+    kind: 'CronJob',
+    apiVersion: 'batch/v1',
+    path: '/apis/batch/v1/namespaces/{}/cronjobs',
+    toSpec: (template) => ({ schedule: '0 0 * * *', jobTemplate: { spec: { template } } }),
+    templatePath: 'spec.jobTemplate.spec.template',
+  },
+];
+
+describe('chart, step 2: a release', function () {
+  this.timeout(120_000);
+  let cluster: Cluster;
+  let home: TestNamespace;
+  let work: TestNamespace;
+  const release = `chart-${randomBytes(4).toString('hex')}`;
+  let isInstalled = false;
+
+  const helm = (args: readonly string[], values?: object) =>
+    runHelm([...args, `--kubeconfig=${cluster.facts.kubeconfig}`, '-n', home.name], values);
+
+  before(async function () {
+    const lack = findHelmLack(process.env);
+    if (lack !== undefined) {
+      console.log(`\n!!! SKIPPED the chart: ${lack}\n`);
+      return this.skip();
+    }
+    cluster = openCluster();
+    home = await createNamespace(cluster, 'chart-home');
+    work = await createNamespace(cluster, 'chart-work', { 'coatcheck-test': release });
+    const values = {
+      ...toUsualValues(createCa()),
+      webhook: { namespaceSelector: { matchLabels: { 'coatcheck-test': release } } },
+    };
+    const { code, stdout, stderr } = helm(['install', release, CHART, '-f', '-'], values);
+    expect(code, stderr).to.equal(0);
+    isInstalled = true;
+    notes = stdout;
+    // The API server takes up policies in its own time.
+    await waitFor(async () => (await apply(deployment, { onWorkload: ['audience'] })).length > 0, {
+      what: 'the policy to be in force',
+    });
+    return undefined;
+  });
+  after(async () => {
+    if (isInstalled) helm(['uninstall', release]);
+    await work?.remove();
+    await home?.remove();
+  });
+
+  let notes = '';
+  const [deployment] = WORKLOADS as readonly [Workload];
+
+  interface Keys {
+    onTemplate?: readonly string[];
+    onWorkload?: readonly string[];
+    ownerReferences?: readonly object[];
+  }
+  const toAnnotations = (keys: readonly string[] = []) => ({
+    annotations: Object.fromEntries(keys.map((key) => [`${PREFIX}${key}`, 'payments'])),
+  });
+
+  /** What is said about the workload by us; it must be admitted whatever is said. */
+  async function apply(
+    { kind, apiVersion, path, toSpec }: Workload,
+    { onTemplate, onWorkload, ownerReferences }: Keys,
+  ): Promise<readonly string[]> {
+    const template = {
+      metadata: { labels: { app: 'x' }, ...(onTemplate && toAnnotations(onTemplate)) },
+      spec: {
+        ...(/Job$/.test(kind) && { restartPolicy: 'Never' }),
+        containers: [{ name: 'app', image: 'registry.example/app:1' }],
+      },
+    };
+    const { status, body, warnings } = await cluster.request(
+      'POST',
+      `${path.replace('{}', work.name)}?dryRun=All`,
+      {
+        kind,
+        apiVersion,
+        metadata: {
+          generateName: 'x-',
+          ...(ownerReferences && { ownerReferences }),
+          ...(onWorkload && toAnnotations(onWorkload)),
+        },
+        spec: toSpec(template),
+      },
+    );
+    expect(status, String(body.message)).to.equal(201);
+    return warnings.filter((text) => text.includes(`${release}-workloads`));
+  }
+
+  it('says in its notes which Secrets it waits for and what comes next', () => {
+    for (const words of [
+      `${release}-webhook-tls`,
+      `${release}-broker-tls`,
+      `${release}-signing-keys`,
+      `${release}-broker.${home.name}.svc`,
+      'rollout status',
+      `${PREFIX}audience`,
+    ]) {
+      expect(notes).to.include(words);
+    }
+    expect(notes).to.not.include('WARNING');
+  });
+
+  it('has a policy whose expressions the API server finds no fault with', async () => {
+    const path = `/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/${release}-workloads`;
+    if (!cluster.facts.hasControllers) return;
+    let status: { typeChecking?: object; observedGeneration?: number } = {};
+    await waitFor(
+      async () => {
+        status = ((await cluster.request('GET', path)).body.status ?? {}) as typeof status;
+        return status.observedGeneration !== undefined;
+      },
+      { what: 'the policy to be type checked' },
+    );
+    expect(status.typeChecking).to.deep.equal({});
+  });
+
+  for (const workload of WORKLOADS) {
+    const { kind, templatePath } = workload;
+
+    it(`warns about a misspelt annotation in the template of a ${kind}`, async () => {
+      const [warning, ...others] = await apply(workload, { onTemplate: ['audience', 'audence'] });
+      expect(others).to.deep.equal([]);
+      expect(warning).to.include(`the pod template has ${PREFIX}audence, not known`);
+      expect(warning).to.include('allowed: audience, mode, role');
+    });
+
+    it(`warns about an annotation on the ${kind} itself, and says where it belongs`, async () => {
+      const [warning, ...others] = await apply(workload, {
+        onWorkload: ['audience'],
+        onTemplate: ['audience.db'],
+      });
+      expect(others).to.deep.equal([]);
+      expect(warning).to.include(`${PREFIX}audience on the workload itself does nothing`);
+      expect(warning).to.include(`it belongs to ${templatePath}.metadata.annotations`);
+    });
+
+    it(`says nothing about a ${kind} with every annotation there is, or with none`, async () => {
+      const onTemplate = [
+        ...['audience', 'mode', 'role', 'containers', 'init-order', 'token-expiration'],
+        ...['deadline', 'status', 'audience.db', 'role.db', 'containers.db'],
+      ];
+      expect(await apply(workload, { onTemplate })).to.deep.equal([]);
+      expect(await apply(workload, {})).to.deep.equal([]);
+    });
+  }
+
+  it('says nothing about what a controller made', async () => {
+    const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'x', uid: 'x' };
+    const misspelt = { onTemplate: ['audence'] };
+    const replicaSet = WORKLOADS[3] as Workload;
+    const made = { ...misspelt, ownerReferences: [{ ...owner, controller: true }] };
+    expect(await apply(replicaSet, made)).to.deep.equal([]);
+    const related = { ...misspelt, ownerReferences: [owner] };
+    expect(await apply(replicaSet, related)).to.have.lengthOf(1);
+  });
+
+  const createPod = (annotations?: object) =>
+    cluster.request('POST', `/api/v1/namespaces/${work.name}/pods?dryRun=All`, {
+      metadata: { generateName: 'x-', ...(annotations && { annotations }) },
+      spec: { containers: [{ name: 'app', image: 'registry.example/app:1' }] },
+    });
+  const annotated = { [`${PREFIX}audience`]: 'payments' };
+
+  it('holds back annotated pods while no webhook answers, and no other pod', async () => {
+    const waiting = await createPod(annotated);
+    expect(waiting.status).to.equal(500);
+    expect(String(waiting.body.message)).to.include('failed calling webhook "pods.coatcheck');
+    for (const others of [undefined, {}, { [`${PREFIX}status`]: 'x' }, { 'example.com/a': 'b' }]) {
+      const { status, body } = await createPod(others);
+      expect(status, String(body.message)).to.equal(201);
+    }
+  });
+
+  it('holds back nothing once it is uninstalled, and leaves nothing in the cluster', async () => {
+    const { code, stderr } = helm(['uninstall', release]);
+    expect(code, stderr).to.equal(0);
+    isInstalled = false;
+    await waitFor(async () => (await createPod(annotated)).status === 201, {
+      what: 'annotated pods to be admitted again',
+    });
+    const left = await cluster.kubectl([
+      'get',
+      [
+        'mutatingwebhookconfigurations,validatingadmissionpolicies',
+        'validatingadmissionpolicybindings,clusterroles,clusterrolebindings',
+      ].join(),
+      '-l',
+      `app.kubernetes.io/instance=${release}`,
+      '-o',
+      'name',
+    ]);
+    expect(left.stdout).to.equal('');
+  });
+});
