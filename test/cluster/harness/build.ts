@@ -1,6 +1,7 @@
 // Builds the programs of a component from the Go module proxy, one after another, and shows that it is alive: the first
 // build takes many minutes, and a silent terminal gets killed.
 import { spawn } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { dieWithParent } from './process.ts';
 import type { Component } from './versions.ts';
@@ -18,11 +19,21 @@ export async function buildPrograms(
     `Building ${name} ${version} from the Go module proxy, once, into the cache (${patience}) …`,
   );
   const started = performance.now();
+  // Not in /tmp: what a build that is killed leaves goes with its draft.
+  const temporary = path.join(folder, 'tmp');
+  mkdirSync(temporary);
   for (const [index, program] of programs.entries()) {
     const label = `${program} (${index + 1} of ${programs.length})`;
-    await buildProgram(program, { component, folder, label, started, environment });
+    await buildProgram(program, {
+      component,
+      folder,
+      label,
+      started,
+      environment: { ...environment, GOTMPDIR: temporary },
+    });
     console.log(`  ${toElapsed(started)} built ${label}`);
   }
+  rmSync(temporary, { recursive: true });
 }
 
 interface Build {
@@ -37,7 +48,7 @@ async function buildProgram(
   program: string,
   { component, folder, label, started, environment }: Build,
 ): Promise<void> {
-  // Interrupted, and not killed: the compiler then removes its own temporary folder.
+  // Interrupted, and not killed: the build then ends its compilers, too.
   const [command = '', ...prefix] = [...dieWithParent('INT'), 'go'];
   const child = spawn(
     command,
