@@ -1,0 +1,66 @@
+// What the documents name is there: metrics and links. (test/broker/docs.test.ts holds docs/broker.md to the code.)
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect } from 'chai';
+import { createMetrics } from '../../webhook/metrics.ts';
+import { ROOT } from './sources.ts';
+
+const NAME = /\bcoatcheck_(?:webhook|broker|controller|console)_[a-z_]+\b/g;
+
+function findNames(text: string): Set<string> {
+  return new Set([...text.matchAll(NAME)].map(([name]) => name));
+}
+
+const readPage = (name: string) => readFileSync(path.join(ROOT, 'docs', name), 'utf8');
+
+describe('structure: metrics', () => {
+  const operations = findNames(readPage('operations.md'));
+
+  it('of the webhook are in docs/operations.md, and no others', () => {
+    const names = createMetrics()
+      .registry.getMetricsAsArray()
+      .map(({ name }) => name);
+    const ours = names.filter((name) => name.startsWith('coatcheck_'));
+    expect([...operations].filter((name) => name.includes('_webhook_')).sort()).to.deep.equal(
+      ours.sort(),
+    );
+  });
+
+  it('of the broker that docs/operations.md names are in docs/broker.md, which is held to the code', () => {
+    const known = findNames(readPage('broker.md'));
+    const named = [...operations].filter((name) => name.includes('_broker_'));
+    expect(named).not.to.deep.equal([]);
+    expect(named.filter((name) => !known.has(name))).to.deep.equal([]);
+  });
+});
+
+describe('structure: links between the documents', () => {
+  const pages = [
+    'README.md',
+    'ARCHITECTURE.md',
+    'CONTRIBUTING.md',
+    'SECURITY.md',
+    'CHANGELOG.md',
+  ].concat(
+    readdirSync(path.join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.md'))
+      .map((file) => path.join('docs', file)),
+  );
+  for (const page of pages) {
+    it(`of ${page} lead somewhere`, () => {
+      const text = readFileSync(path.join(ROOT, page), 'utf8');
+      const broken = [...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)/g)]
+        .map(([, target = '']) => target)
+        .filter((target) => !exists(path.join(ROOT, path.dirname(page), target)));
+      expect(broken).to.deep.equal([]);
+    });
+  }
+});
+
+function exists(target: string): boolean {
+  try {
+    return readdirSync(path.dirname(target)).includes(path.basename(target));
+  } catch {
+    return false;
+  }
+}
