@@ -270,6 +270,19 @@ describe('names and labels from the chart', () => {
     }
   });
 
+  it('stay what they are whatever labels the values add', () => {
+    const wrong = { 'app.kubernetes.io/instance': 'other', 'app.kubernetes.io/part-of': 'other' };
+    const { objects, ofKind } = renderChart({
+      commonLabels: wrong,
+      webhook: { podLabels: wrong },
+      broker: { podLabels: wrong },
+    });
+    for (const { metadata } of [...objects, ...ofKind('Deployment').map(toTemplate)]) {
+      expect(metadata.labels['app.kubernetes.io/instance']).to.equal('coatcheck');
+      expect(metadata.labels['app.kubernetes.io/part-of']).to.equal('coatcheck');
+    }
+  });
+
   it('carry the version of the package', () => {
     const root = path.join(CHART, '../..');
     const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {

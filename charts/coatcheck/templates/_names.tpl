@@ -28,14 +28,12 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{- define "coatcheck.labels" -}}
 {{- $root := index . 0 -}}
-{{ include "coatcheck.selector" . }}
-app.kubernetes.io/part-of: coatcheck
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := include "coatcheck.selector" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "coatcheck" -}}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- toYaml (merge $own $root.Values.commonLabels) -}}
 {{- end -}}
 
 {{- define "coatcheck.tlsSecret" -}}

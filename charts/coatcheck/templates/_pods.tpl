@@ -36,9 +36,7 @@ What the pods of webhook and broker have in common: placement, security, probes,
 {{- end -}}
 {{- end -}}
 labels:
-  {{- /* One map: a label given twice would be no YAML. Selectors win. */}}
-  {{- $labels := merge (include "coatcheck.selector" . | fromYaml) (deepCopy $part.podLabels) (include "coatcheck.labels" . | fromYaml) }}
-  {{- toYaml $labels | nindent 2 }}
+  {{- toYaml (merge (include "coatcheck.labels" . | fromYaml) $part.podLabels) | nindent 2 }}
 {{- end -}}
 
 {{- define "coatcheck.placement" -}}

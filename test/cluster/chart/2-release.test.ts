@@ -54,7 +54,7 @@ describe('chart, step 2: a release', function () {
   let cluster: Cluster;
   let home: TestNamespace;
   let work: TestNamespace;
-  const release = `chart-${randomBytes(4).toString('hex')}`;
+  const release = `coatcheck-test-chart-${randomBytes(4).toString('hex')}`;
   let isInstalled = false;
 
   const helm = (args: readonly string[], values?: object) =>
@@ -71,7 +71,11 @@ describe('chart, step 2: a release', function () {
     work = await createNamespace(cluster, 'chart-work', { 'coatcheck-test': release });
     const values = {
       ...toUsualValues(createCa()),
-      webhook: { namespaceSelector: { matchLabels: { 'coatcheck-test': release } } },
+      webhook: {
+        replicas: 0,
+        namespaceSelector: { matchLabels: { 'coatcheck-test': release } },
+      },
+      broker: { replicas: 0 },
     };
     const { code, stdout, stderr } = helm(['install', release, CHART, '-f', '-'], values);
     expect(code, stderr).to.equal(0);

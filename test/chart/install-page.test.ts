@@ -1,0 +1,95 @@
+// docs/install.md: its commands make what the processes accept, its values are values of the chart, its names are the names.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import { parse } from 'yaml';
+import { readCaBundle } from '../../broker/ca-bundle.ts';
+import { openKeyFolder } from '../../broker/tokens/key-folder.ts';
+import { systemClock } from '../../common/clock.ts';
+import { readTlsFiles } from '../../common/tls-files.ts';
+import { CHART, renderChart, toTemplate } from './helm.ts';
+
+const page = readFileSync(path.join(CHART, '../../docs/install.md'), 'utf8');
+const blocks = [...page.matchAll(/```(sh|yaml)\n([\s\S]*?)```/g)].map(([, language, text]) => ({
+  language,
+  text: text ?? '',
+}));
+const find = (words: string) => blocks.find(({ text }) => text.includes(words))?.text ?? '';
+
+describe('docs/install.md', () => {
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(path.join(os.tmpdir(), 'coatcheck-install-'));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('makes certificates and a signing key that webhook, broker and pods accept', function () {
+    if (spawnSync('openssl', ['version']).status !== 0) {
+      console.log('\n!!! SKIPPED the commands of docs/install.md: there is no openssl here\n');
+      return this.skip();
+    }
+    const at = (name: string) => path.join(folder, name);
+    execFileSync('sh', ['-euc', find('openssl req -x509')], { cwd: folder, stdio: 'pipe' });
+    const bundle = new X509Certificate(readCaBundle(at('ca.crt')).pem);
+    for (const part of ['webhook', 'broker']) {
+      const { cert } = readTlsFiles({ certFile: at(`${part}.crt`), keyFile: at(`${part}.key`) });
+      const leaf = new X509Certificate(cert);
+      expect(leaf.verify(bundle.publicKey)).to.equal(true);
+      expect(leaf.checkHost(`coatcheck-${part}.auth.svc`)).to.be.a('string');
+      expect(leaf.checkHost('coatcheck.auth.svc')).to.equal(undefined);
+    }
+    mkdirSync(at('keys'));
+    renameSync(at('2026-11.pem'), at('keys/2026-11.pem'));
+    const keys = openKeyFolder(at('keys'), systemClock);
+    expect(keys).to.not.have.property('problems');
+    return undefined;
+  });
+
+  it('makes Secrets with the names that the pods mount', () => {
+    const commands = find('create secret').replaceAll('$RELEASE', 'coatcheck');
+    const made = ['webhook', 'broker']
+      .flatMap((part) => [
+        ...commands.replaceAll('$part', part).matchAll(/create secret \w+ "([^"]+)"/g),
+      ])
+      .map((match) => match[1]);
+    const mounted = renderChart({})
+      .ofKind('Deployment')
+      .flatMap((deployment) => toTemplate(deployment).spec.volumes)
+      .map((volume) => (volume.secret as { secretName?: string } | undefined)?.secretName)
+      .filter((name) => name !== undefined);
+    expect([...new Set(made)].sort()).to.deep.equal([...new Set(mounted)].sort());
+    expect(mounted).to.have.lengthOf(3);
+  });
+
+  it('has values that the chart takes', () => {
+    const values = parse(find('# my-values.yaml')) as object;
+    const rendered = renderChart(values);
+    expect(JSON.stringify(rendered.get('ConfigMap', 'coatcheck-roles').data)).to.include(
+      'payments',
+    );
+  });
+
+  it('speaks only of values there are', () => {
+    const known = parse(readFileSync(path.join(CHART, 'values.yaml'), 'utf8')) as object;
+    const section = page.split('## Values worth a look')[1]?.split('\n## ')[0] ?? '';
+    const named = [...section.matchAll(/^\| `([\w.]+)/gm)].map((match) => match[1] ?? '');
+    expect(named.length).to.be.greaterThan(5);
+    for (const place of named) {
+      const value = place
+        .split('.')
+        .reduce<unknown>((at, step) => (at as Record<string, unknown> | undefined)?.[step], known);
+      expect(value, place).to.not.equal(undefined);
+    }
+  });
+
+  it('lists every kind of object there is but the accounts, rights and Services', () => {
+    const section = page.split('## What you get')[1]?.split('\n## ')[0] ?? '';
+    const plain = /^(Service.*|ClusterRole.*|ValidatingAdmissionPolicyBinding)$/;
+    const kinds = renderChart({}).objects.map(({ kind }) => kind);
+    for (const kind of kinds.filter((one) => !plain.test(one)))
+      expect(section).to.include(kind.replace(/y$/, ''));
+  });
+});
