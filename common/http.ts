@@ -69,7 +69,9 @@ export async function listen(
   const sockets = trackSockets(server, secure ? 'secureConnection' : 'connection');
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(address.port, address.host, () => {
+    // Without a host Node takes `::`, and 0.0.0.0 where the node was booted without IPv6; `::` itself would fail there.
+    const host = address.host === '::' ? {} : { host: address.host };
+    server.listen({ port: address.port, ...host }, () => {
       server.off('error', reject);
       resolve();
     });
