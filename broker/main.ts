@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../common/clock.ts';
 import type { Command, CommandIo } from '../common/command.ts';
 import { listen, listenOperations, type RunningServer } from '../common/http.ts';
 import { createLogger, type Logger } from '../common/log.ts';
+import { openOutput } from '../common/output.ts';
 import { exitOnSignal } from '../common/process.ts';
 import {
   describeFlags,
@@ -16,7 +17,6 @@ import type { AuditStream } from './audit.ts';
 import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
 import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
-import { openOutput } from './output.ts';
 import { createReloads } from './reload.ts';
 import { BROKER_SETTINGS } from './settings.ts';
 

@@ -1,13 +1,7 @@
 // The logger of the server processes: JSON lines, a constant message, facts as fields. Redaction by key and by
 // shape happens here and only here. The exchange has a smaller logger of its own (it may import node: only).
-import {
-  type Bindings,
-  type DestinationStream,
-  destination,
-  type Logger,
-  pino,
-  stdSerializers,
-} from 'pino';
+import { type Bindings, type DestinationStream, type Logger, pino, stdSerializers } from 'pino';
+import { openOutput } from './output.ts';
 import { scrubTokens } from './secret.ts';
 
 export type { Logger } from 'pino';
@@ -44,7 +38,7 @@ export interface LoggerOptions {
 
 /** Creates the one logger of a process; everyone else receives it or a child of it. */
 export function createLogger({ level, process: name, stream }: LoggerOptions): Logger {
-  const out = stream ?? destination({ fd: 1, sync: false });
+  const out = stream ?? openOutput(1);
   const scrubbing: DestinationStream = { write: (line) => out.write(scrubTokens(line)) };
   const logger = pino(
     {

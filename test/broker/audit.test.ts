@@ -1,11 +1,7 @@
 // The audit sink by itself: whole lines, only the listed fields, nothing that looks like a token, and its bound.
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import os, { tmpdir } from 'node:os';
-import path from 'node:path';
 import { expect } from 'chai';
 import { createAuditSink } from '../../broker/audit.ts';
 import type { Decision } from '../../broker/authorize.ts';
-import { openOutput } from '../../broker/output.ts';
 import { keep, noteToken } from '../support/tokens.ts';
 
 const TOKEN = noteToken(
@@ -112,32 +108,5 @@ describe('audit sink', () => {
         (error: Error) => error.message,
       );
     expect(outcome).to.equal('EPIPE');
-  });
-});
-
-describe('output', () => {
-  it('writes whole lines to a file, counts what is on its way in bytes, and flushes', async () => {
-    const file = path.join(mkdtempSync(path.join(tmpdir(), 'coatcheck-output-')), 'out');
-    const output = openOutput(openSync(file, 'w'));
-    const lines = Array.from({ length: 1000 }, (_, i) => `line ${i} ü\n`);
-    for (const line of lines) output.write(line);
-    expect(output.pendingBytes()).to.equal(Buffer.byteLength(lines.join('')));
-    await new Promise<void>((resolve, reject) =>
-      output.flush((error) => (error ? reject(error) : resolve())),
-    );
-    expect(output.pendingBytes()).to.equal(0);
-    expect(readFileSync(file, 'utf8')).to.equal(lines.join(''));
-    rmSync(path.dirname(file), { recursive: true });
-  });
-
-  it('never runs ahead of a reader that is gone', async () => {
-    const output = openOutput(openSync(os.devNull, 'r'));
-    output.write('a line\n');
-    const outcome = await new Promise((resolve) =>
-      output.flush((error) => resolve(error?.message)),
-    );
-    expect(outcome).to.match(/EBADF/);
-    expect(output.pendingBytes()).to.equal(Number.POSITIVE_INFINITY);
-    expect(createAuditSink(output).isKeepingUp()).to.equal(false);
   });
 });
