@@ -102,7 +102,7 @@ export interface Denial {
 }
 
 // A pod can be wrong in thousands of places; people read a few, and a header or an Event holds little more.
-const MOST_TOLD = 10;
+export const MOST_TOLD = 10;
 
 /** One text of several denials, and the status that fits them: ours (500) before theirs. */
 export function toStatus(denials: readonly Denial[]): { code: number; message: string } {

@@ -130,7 +130,8 @@ export function findNameDenials(pod: Pod): readonly Denial[] {
   const volumes = pod.volumes
     .map((volume) => findText(volume, 'name') ?? '')
     .filter((name) => name.startsWith('coatcheck-'));
-  const twice = volumes.find((name, index) => volumes.indexOf(name) !== index);
+  const seen = new Set<string>();
+  const twice = volumes.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined) taken(`spec.volumes holds ${quote(twice)} twice; allowed: once`);
   return denials;
 }

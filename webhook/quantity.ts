@@ -1,35 +1,34 @@
 // Kubernetes quantities, as far as they must be compared ("1" is "1000m") or written in canonical form, the form in which
 // the API server gives them back: what we write must equal what we read.
 
-const UNITS: Readonly<Record<string, number>> = {
-  n: 1e-9,
-  u: 1e-6,
-  m: 1e-3,
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  E: 1e18,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-  Ei: 2 ** 60,
+const DECIMAL_EXPONENTS: Readonly<Record<string, number>> = {
+  n: -9,
+  u: -6,
+  m: -3,
+  '': 0,
+  k: 3,
+  M: 6,
+  G: 9,
+  T: 12,
+  P: 15,
+  E: 18,
 };
+const BINARY_UNITS = ['Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];
 
-/** The amount of a quantity (`500m` is 0.5), undefined where it is none. */
+// Bounded, because a number of thousands of digits would be tried in as many splits.
+const QUANTITY =
+  /^([+-]?(?:\d{1,32}(?:\.\d{0,32})?|\.\d{1,32}))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d{1,3}))?$/;
+
+/** The amount of a quantity (`500m` is 0.5), undefined where it is none. Equal amounts are equal numbers. */
 export function findAmount(quantity: unknown): number | undefined {
-  const match = /^([+-]?(?:\d+\.?\d*|\.\d+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d{1,3}))?$/.exec(
-    String(quantity),
-  );
+  if (typeof quantity !== 'string' && typeof quantity !== 'number') return undefined;
+  const match = QUANTITY.exec(String(quantity));
   if (!match) return undefined;
-  return (
-    Number(match[1]) *
-    (match[3] === undefined ? (UNITS[match[2] ?? ''] ?? 1) : 10 ** Number(match[3]))
-  );
+  const [, number = '', unit = '', exponent] = match;
+  const power = BINARY_UNITS.indexOf(unit) + 1;
+  if (power > 0) return Number(number) * 1024 ** power;
+  // Put together as text, so that it is rounded once: 700 * 1e-3 is not 0.7.
+  return Number(`${number}e${exponent ?? DECIMAL_EXPONENTS[unit] ?? 0}`);
 }
 
 /** `1000m` → `1`. @throws Error that says what is allowed. */

@@ -122,7 +122,8 @@ function answerReview(
 }
 
 function logAnswer({ outcome, facts, denials, warnings, error }: Answer, log: Logger): void {
-  const codes = denials.map(({ code }) => code);
+  // Each once: one pod may have thousands.
+  const codes = [...new Set(denials.map(({ code }) => code))];
   if (outcome === 'failed') log.error({ ...facts, err: error }, 'review failed');
   else if (outcome === 'denied' || outcome === 'bad_review')
     log.info({ ...facts, codes }, 'pod denied');
