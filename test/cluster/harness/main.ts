@@ -1,14 +1,16 @@
 // Inside of the tier: brings a cluster up (or takes the one that TEST_KUBECONFIG names), runs the command it was given
 // with the cluster's facts in a file, and takes everything down again. Usage: node main.ts <command> [argument …]
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { keep, openKept } from '../../support/tokens.ts';
 import { openBinaries } from './binaries.ts';
 import { CLUSTER_VARIABLE, type ClusterFacts } from './cluster.ts';
 import { startControlPlane } from './control-plane.ts';
 import { readForeignCluster } from './foreign.ts';
 import { NODE_ADDRESS, NODE_NAME, prepareMachine } from './node/machine.ts';
 import { startNode } from './node/node.ts';
+import { keepPodLogs } from './node/pod-logs.ts';
 import { openNodeBinaries } from './node/programs.ts';
 import { findNodeWish, type NodeWish } from './node/wish.ts';
 import { dieWithParent, type RunningProcess, startProcess } from './process.ts';
@@ -106,6 +108,15 @@ function runCommand(command: readonly string[], environment: NodeJS.ProcessEnv):
   });
 }
 
+/** What one wants to read after a failure, beside the logs of the cluster's own processes. */
+function keepWhatHappened({ kubectl, kubeconfig, node }: Target): void {
+  const args = [`--kubeconfig=${kubeconfig}`, 'get', 'events', '-A', '--sort-by=.lastTimestamp'];
+  const { stdout } = spawnSync(kubectl, args, { encoding: 'utf8' });
+  keep('events.txt', stdout);
+  if (node) keepPodLogs();
+  console.error(`The logs of every process, pod and event: ${path.dirname(openKept('here'))}`);
+}
+
 async function main(command: readonly string[]): Promise<number> {
   const started = performance.now();
   mkdirSync(workFolder, { recursive: true });
@@ -120,7 +131,9 @@ async function main(command: readonly string[]): Promise<number> {
     const file = path.join(workFolder, 'cluster.json');
     writeFileSync(file, JSON.stringify(facts));
     console.log(`cluster ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
-    return await runCommand(command, { ...process.env, [CLUSTER_VARIABLE]: file });
+    const code = await runCommand(command, { ...process.env, [CLUSTER_VARIABLE]: file });
+    if (code !== 0) keepWhatHappened(target);
+    return code;
   } finally {
     await proxy?.stop();
     await target.stop();
