@@ -1,11 +1,7 @@
 // The broker's HTTP face: the hot route first, metadata, then typed answers for whatever is left. One error handler, and
 // a correlation id of our own on every answer.
-import express, {
-  type ErrorRequestHandler,
-  type Express,
-  type Request,
-  type Response,
-} from 'express';
+import type { IncomingMessage, RequestListener } from 'node:http';
+import express, { type ErrorRequestHandler, type Request, type Response } from 'express';
 import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import { HEADER_REQUEST_ID, PATH_TOKEN } from '../common/protocol/oauth.ts';
@@ -31,7 +27,7 @@ export interface ServerDeps {
 }
 
 /** The express application; `next` is called for nothing, every request is answered here. */
-export function createApp(deps: ServerDeps): Express {
+export function createApp(deps: ServerDeps): RequestListener {
   const app = express();
   app.disable('x-powered-by').disable('etag');
   app.set('query parser', false).set('strict routing', true).set('case sensitive routing', true);
@@ -53,7 +49,20 @@ export function createApp(deps: ServerDeps): Express {
     throw new BrokerError('not_found');
   });
   app.use(createErrorHandler(deps.log));
-  return app;
+  return (request, response) => {
+    request.url = toOriginForm(request.url ?? '/');
+    app(request, response);
+  };
+}
+
+/**
+ * RFC 9112 §3.2.2: a server takes the absolute form too, and no authority of a caller's says who we are. Express would
+ * give such a target to `url.parse`, which warns about hosts that are none, and will throw.
+ */
+function toOriginForm(target: string): string {
+  if (target.startsWith('/')) return target;
+  const rest = target.replace(/^https?:\/\/[^/?#]*/i, '');
+  return rest.startsWith('/') ? rest : `/${rest}`;
 }
 
 interface Locals {
@@ -77,9 +86,11 @@ function begin(
     locals.callerRequestId = given.slice(0, 64).replace(/[^\w.:-]/g, '?');
   response.setHeader(HEADER_REQUEST_ID, locals.correlationId);
   const startedAt = clock.now();
-  response.once('close', () =>
-    metrics.observeRequest(locals.route, response.statusCode, (clock.now() - startedAt) / 1000),
-  );
+  response.once('close', () => {
+    // A caller that went away before its answer: Node has a 200 there that nobody gave. 499 is what nginx calls it.
+    const status = response.headersSent ? response.statusCode : 499;
+    metrics.observeRequest(locals.route, status, (clock.now() - startedAt) / 1000);
+  });
 }
 
 function getContext(response: Response, dialect: string): RequestContext {
@@ -135,10 +146,17 @@ function createErrorHandler(log: Logger): ErrorRequestHandler {
     response.writeHead(status, {
       ...headers,
       'Content-Length': Buffer.byteLength(body),
-      ...(!request.complete && { Connection: 'close' }),
+      ...(hasUnreadBody(request) && { Connection: 'close' }),
     });
     response.end(body);
   };
+}
+
+/** Such a body would be taken for the next request. A request without one is complete only after its handler ran. */
+function hasUnreadBody({ complete, headers }: IncomingMessage): boolean {
+  const isAnnounced =
+    headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+  return isAnnounced && !complete;
 }
 
 /** Express's own refusals (a path that is not percent-encoded) carry a 4xx; anything else is our fault. */

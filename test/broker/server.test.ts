@@ -1,7 +1,9 @@
 // The HTTP face: metadata, methods, paths, cross-origin rules, correlation ids. Nothing here depends on a token.
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 import { expect } from 'chai';
 import { fixedKeys, generateSigningKey } from '../../broker/tokens/keys.ts';
+import { keep } from '../support/tokens.ts';
 import { startTestBroker, type TestBroker } from './harness.ts';
 
 const METADATA = [
@@ -149,6 +151,95 @@ describe('broker server', () => {
     const { headers } = await broker.exchange({ subject_token: 'nonsense' });
     expect(headers.get('connection')).to.equal('keep-alive');
   });
+
+  it('keeps the connection after a refusal of a request that has no body', async () => {
+    for (const path of ['/nothing', '/oauth2/token'])
+      expect((await broker.request(path)).headers.get('connection'), path).to.equal('keep-alive');
+  });
+
+  it('closes the connection where a body was not read: it would be the next request', async () => {
+    const stowaway = 'GET /oauth2/jwks HTTP/1.1\r\nHost: x\r\n\r\n';
+    const answer = await sendRaw(
+      `POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: ${stowaway.length + 1}\r\n\r\n${stowaway}`,
+    );
+    expect(answer.match(/^HTTP\/1\.1 .*$/gm)).to.deep.equal(['HTTP/1.1 404 Not Found']);
+    expect(answer).to.contain('\r\nConnection: close\r\n');
+  });
+
+  const targets: readonly { target: string; status: string }[] = [
+    { target: 'http://elsewhere.example/oauth2/jwks', status: '200 OK' },
+    { target: 'http://user@[::1/oauth2/jwks', status: '200 OK' },
+    { target: 'http://[', status: '404 Not Found' },
+    { target: 'http://[::1/nothing', status: '404 Not Found' },
+    { target: 'http://elsewhere.example?/oauth2/jwks', status: '404 Not Found' },
+    { target: 'https://elsewhere.example//oauth2/jwks', status: '404 Not Found' },
+    { target: '//oauth2/jwks', status: '404 Not Found' },
+    { target: '*', status: '404 Not Found' },
+  ];
+  for (const { target, status } of targets) {
+    it(`answers the target ${target} by its path alone: ${status}`, async () => {
+      const method = target === '*' ? 'OPTIONS' : 'GET';
+      const answer = await sendRaw(
+        `${method} ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+      );
+      expect(answer.split('\r\n')[0]).to.equal(`HTTP/1.1 ${status}`);
+    });
+  }
+
+  const ambiguous: readonly { name: string; headers: string }[] = [
+    {
+      name: 'both Content-Length and Transfer-Encoding',
+      headers: 'Content-Length: 5\r\nTransfer-Encoding: chunked',
+    },
+    { name: 'two lengths', headers: 'Content-Length: 5\r\nContent-Length: 6' },
+    { name: 'a blank before the colon', headers: 'Transfer-Encoding : chunked' },
+    { name: 'an unknown coding last', headers: 'Transfer-Encoding: chunked, gzip' },
+  ];
+  for (const { name, headers } of ambiguous) {
+    it(`refuses a request with ${name}, and ends the connection`, async () => {
+      const answer = await sendRaw(
+        `POST /oauth2/token HTTP/1.1\r\nHost: x\r\n${headers}\r\n\r\n0\r\n\r\nGET /oauth2/jwks HTTP/1.1\r\nHost: x\r\n\r\n`,
+      );
+      expect(answer.match(/^HTTP\/1\.1 .*$/gm)).to.deep.equal(['HTTP/1.1 400 Bad Request']);
+    });
+  }
+
+  it('does not count a caller that went away as served', async () => {
+    const { hostname, port } = new URL(broker.url);
+    const socket = connect(Number(port), hostname);
+    socket.write(
+      'POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\ngrant_type=x',
+    );
+    const refusals = () => broker.audit.filter(({ reason }) => reason === 'body_invalid').length;
+    const before = refusals();
+    while (refusals() === before) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      socket.destroy();
+    }
+    const metrics = await (await fetch(`${broker.running.operationsUrl}/metrics`)).text();
+    expect(metrics).to.match(
+      /request_duration_seconds_count\{route="\/oauth2\/token",status="499"\} 1/,
+    );
+  });
+
+  /** What comes back on a connection that the server ends. */
+  function sendRaw(text: string): Promise<string> {
+    const { hostname, port } = new URL(broker.url);
+    const socket = connect(Number(port), hostname);
+    socket.write(text);
+    let answer = '';
+    socket.on('data', (chunk: Buffer) => {
+      answer += chunk.toString();
+    });
+    return new Promise((resolve, reject) => {
+      socket.once('error', reject);
+      socket.once('end', () => {
+        socket.end();
+        keep('broker server raw', answer);
+        resolve(answer);
+      });
+    });
+  }
 
   it('answers on its own port what belongs to operations', async () => {
     const get = async (path: string) => fetch(broker.running.operationsUrl + path);
