@@ -33,11 +33,22 @@ export function readDocuments(text: string): readonly ReadDocument[] {
     });
     if (problems.length > 0) return { value: undefined, problems };
     try {
-      return { value: document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown, problems };
+      const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+      return isCyclic(value)
+        ? { value: undefined, problems: ['an alias inside of its own anchor'] }
+        : { value, problems };
     } catch {
       return { value: undefined, problems: ['an alias without anchor, or too many aliases'] };
     }
   });
+}
+
+/** An anchor may hold its own alias; no JSON can say that, and whoever walks it never comes to an end. */
+function isCyclic(value: unknown, above: readonly object[] = []): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (above.includes(value)) return true;
+  const path = [...above, value];
+  return Object.values(value).some((member) => isCyclic(member, path));
 }
 
 export type Checked<T> =

@@ -121,6 +121,16 @@ describe('roles from files', () => {
       [2, false],
     ]);
   });
+  it('survives a file whose value holds itself', async () => {
+    await write('a.yaml', role('a'));
+    await write(
+      'b.yaml',
+      role('b').replace('spec:', 'spec: &spec { token: { claims: *spec } }\n#'),
+    );
+    await source.reload();
+    expect(names()).to.deep.equal(['a']);
+    expect(source.problems().join()).to.match(/b\.yaml#1: an alias inside of its own anchor/);
+  });
   it('gives no role of a file that was never good', async () => {
     await write('a.yaml', `${role('a')}---\nkind: Secret\ndata: { sensitive: sensitive-value }\n`);
     await source.reload();
