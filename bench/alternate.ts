@@ -28,37 +28,50 @@ export interface Comparison {
   reference: readonly RoundResult[];
 }
 
-/** Runs both `rounds` times; each time from a fresh process that is warmed up first. */
+/**
+ * Starts both once, warms both up until the compiler has nothing left to do, then measures them `rounds` times in turns.
+ * They share a core; the one that waits uses none of it.
+ */
 export async function alternate(
   machine: Machine,
   { ours, reference }: { ours: Contestant; reference: Contestant },
-  rounds: Rounds,
+  { rounds, warmUpSeconds, seconds }: Rounds,
 ): Promise<Comparison> {
-  const results = { ours: [] as RoundResult[], reference: [] as RoundResult[] };
-  for (let round = 0; round < rounds.rounds; round++) {
-    results.ours.push(await runOnce(machine, ours, rounds));
-    results.reference.push(await runOnce(machine, reference, rounds));
+  const runners: Runner[] = [];
+  try {
+    for (const contestant of [ours, reference]) {
+      runners.push(await createRunner(machine, contestant));
+    }
+    for (const runner of runners) await runner.run(warmUpSeconds);
+    const results: [RoundResult[], RoundResult[]] = [[], []];
+    for (let round = 0; round < rounds; round++) {
+      for (const [i, runner] of runners.entries()) results[i]?.push(await runner.run(seconds));
+    }
+    return { ours: results[0], reference: results[1] };
+  } finally {
+    for (const runner of runners) await runner.stop();
   }
-  return results;
 }
 
-async function runOnce(
-  machine: Machine,
-  { start, job }: Contestant,
-  rounds: Rounds,
-): Promise<RoundResult> {
+interface Runner {
+  run(seconds: number): Promise<RoundResult>;
+  stop(): Promise<void>;
+}
+
+async function createRunner(machine: Machine, { start, job }: Contestant): Promise<Runner> {
   const server = await start();
-  try {
-    const target = { ...job.target, port: server.port };
-    const warm = await load(machine, { ...job, target, seconds: rounds.warmUpSeconds });
-    const body = typeof job.body === 'string' ? job.body : { ...job.body, skip: warm.bodiesUsed };
-    const before = findCpuSeconds(server.pid) ?? Number.NaN;
-    const result = await load(machine, { ...job, target, body, seconds: rounds.seconds });
-    const used = (findCpuSeconds(server.pid) ?? Number.NaN) - before;
-    return { ...result, cpuMicroseconds: (used / result.requests) * 1_000_000 };
-  } finally {
-    await server.stop();
-  }
+  const target = { ...job.target, port: server.port };
+  let { body } = job;
+  return {
+    stop: server.stop,
+    run: async (seconds) => {
+      const before = findCpuSeconds(server.pid) ?? Number.NaN;
+      const result = await load(machine, { ...job, target, body, seconds });
+      const used = (findCpuSeconds(server.pid) ?? Number.NaN) - before;
+      if (typeof body !== 'string') body = { ...body, skip: result.bodiesUsed };
+      return { ...result, cpuMicroseconds: (used / result.requests) * 1_000_000 };
+    },
+  };
 }
 
 function load(machine: Machine, job: LoadJob): Promise<LoadResult> {

@@ -41,11 +41,19 @@ export function renderMarkdown({ machine, isQuick, measuredAt, rows }: Results):
   return [
     `Measured ${measuredAt.slice(0, 10)} on ${where}; ${pinned}.${isQuick ? ' Quick run: fewer and shorter rounds.' : ''}`,
     '',
-    `| ${head.join(' | ')} |`,
-    `|${'---|'.repeat(head.length)}`,
-    ...rows.map((row) => `| ${toCells(row).join(' | ')} |`),
+    ...renderTable([head, ...rows.map(toCells)]),
     '',
   ].join('\n');
+}
+
+/** As the formatter would write it; the first line is the head. */
+function renderTable([head = [], ...lines]: readonly (readonly string[])[]): string[] {
+  const widths = head.map((_, column) =>
+    Math.max(3, ...[head, ...lines].map((line) => line[column]?.length ?? 0)),
+  );
+  const render = (line: readonly string[], fill: string) =>
+    `| ${widths.map((width, column) => (line[column] ?? '').padEnd(width, fill)).join(' | ')} |`;
+  return [render(head, ' '), render([], '-'), ...lines.map((line) => render(line, ' '))];
 }
 
 function toCells({ line, unit, ours, reference, ratio, target, isMet }: Row): string[] {

@@ -33,16 +33,16 @@ export async function measureAdmission(bench: Bench): Promise<readonly Row[]> {
     machine,
     { ours: { start: start.ours, job }, reference: { start: start.reference, job } },
     isQuick
-      ? { rounds: 1, warmUpSeconds: 1, seconds: 1 }
-      : { rounds: 5, warmUpSeconds: 1, seconds: 3 },
+      ? { rounds: 2, warmUpSeconds: 2, seconds: 1 }
+      : { rounds: 5, warmUpSeconds: 12, seconds: 3 },
   );
   const paced = { ...job, ratePerSecond: RATE };
   const steady = await alternate(
     machine,
     { ours: { start: start.ours, job: paced }, reference: { start: start.reference, job: paced } },
     isQuick
-      ? { rounds: 1, warmUpSeconds: 1, seconds: 1 }
-      : { rounds: 3, warmUpSeconds: 1, seconds: 3 },
+      ? { rounds: 1, warmUpSeconds: 2, seconds: 1 }
+      : { rounds: 3, warmUpSeconds: 3, seconds: 4 },
   );
   const [speed, ...others] = toRows(full, {
     line: 'admission reviews, 16 connections, TLS',

@@ -9,8 +9,8 @@ export interface LoadJob {
   target: Target;
   path: string;
   contentType: string;
-  /** One body for all requests, or a file with a body a line, each used once. */
-  body: string | { linesFile: string; skip: number };
+  /** One body for all requests, or a file with a body a line: each used once, or from the top again when `isReused`. */
+  body: string | { linesFile: string; skip: number; isReused: boolean };
   connections: number;
   seconds: number;
   ratePerSecond?: number;
@@ -45,6 +45,7 @@ async function main(): Promise<void> {
         times,
       }));
   const seconds = (performance.now() - start) / 1000;
+  if (times.length === 0) throw new Error('there were no bodies left to send');
   for (const connection of connections) connection.close();
   const result: LoadResult = {
     requests: times.length,
@@ -128,10 +129,11 @@ function createRequests(job: LoadJob): { next: NextRequest; used: () => number }
     return { next: () => request, used: () => 0 };
   }
   const lines = readFileSync(job.body.linesFile, 'utf8').split('\n').filter(Boolean);
-  let index = job.body.skip;
+  const { skip, isReused } = job.body;
+  let index = skip;
   return {
     next: () => {
-      const line = lines[index];
+      const line = lines[isReused ? index % lines.length : index];
       if (line === undefined) return undefined;
       index++;
       return render(line);

@@ -162,12 +162,15 @@ describe('the table of the benchmark', () => {
         { line: 'c', unit: 'ms', ours: spread },
       ],
     });
-    expect(text).to.contain(
+    const plain = toPlain(text);
+    expect(plain).to.contain(
       '| a | x/s | 1,235 (1,000–2,000) | 1,235 (1,000–2,000) | 62 % | ≥ 60 % (met) |',
     );
-    expect(text).to.contain('| b | ms | 1.23 (1.00–12.3) |  |  | ≤ 1 ms (**missed**) |');
-    expect(text).to.contain('| c | ms | 1,235 (1,000–2,000) |  |  |  |');
-    expect(text).not.to.contain('Quick run');
+    expect(plain).to.contain('| b | ms | 1.23 (1.00–12.3) | | | ≤ 1 ms (**missed**) |');
+    expect(plain).to.contain('| c | ms | 1,235 (1,000–2,000) | | | |');
+    expect(plain).not.to.contain('Quick run');
+    const widths = text.split('\n').filter((line) => line.startsWith('|'));
+    expect(new Set(widths.map((line) => line.length)).size).to.equal(1);
   });
 
   it('of the last whole run is committed in both forms', () => {
@@ -181,8 +184,13 @@ describe('the table of the benchmark', () => {
   it('is quoted in the documentation as it was measured', () => {
     const table = readFileSync(path.join(BENCH, 'results/latest.md'), 'utf8').trim();
     const page = readFileSync(path.join(BENCH, '../docs/performance.md'), 'utf8');
-    expect(page).to.contain(table);
+    expect(toPlain(page)).to.contain(toPlain(table));
   });
+
+  /** Without the padding of columns, which belongs to the formatter. */
+  function toPlain(text: string): string {
+    return text.replace(/ +/g, ' ').replace(/-{3,}/g, '---');
+  }
 });
 
 describe('the review of the benchmark', () => {
