@@ -5,7 +5,7 @@ import type { Command, CommandIo } from '../common/command.ts';
 import { listen, listenOperations, type RunningServer } from '../common/http.ts';
 import { createLogger, type Logger } from '../common/log.ts';
 import { openOutput } from '../common/output.ts';
-import { exitOnSignal } from '../common/process.ts';
+import { EXIT_FAILURE, exitOnSignal } from '../common/process.ts';
 import {
   describeFlags,
   EXIT_BAD_SETTINGS,
@@ -37,7 +37,10 @@ ${describeFlags(BROKER_SETTINGS)}
   run,
 };
 
-/** Resolves to 0 once the broker listens (it goes on until a signal), or to 2 where the configuration is wrong. */
+/**
+ * Resolves to 0 once the broker listens (it goes on until a signal), to 2 where the configuration is wrong, to 1 where a
+ * port cannot be had.
+ */
 export async function run(args: readonly string[], io: CommandIo): Promise<number> {
   let configuration: Configuration;
   try {
@@ -53,15 +56,22 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     process: 'broker',
     stream: output,
   });
-  const running = await startFromConfiguration(configuration, {
+  const starting = startFromConfiguration(configuration, {
     clock: systemClock,
     log,
     auditStream: output,
     newId: randomUUID,
   });
-  log.info({ url: running.url, operationsUrl: running.operationsUrl }, 'broker is listening');
-  exitOnSignal(log, running.stop);
-  return 0;
+  // From now on: fetching keys may take seconds, and the first process of a container ignores a signal it does not handle.
+  exitOnSignal(log, async () => (await starting).stop());
+  try {
+    const { url, operationsUrl } = await starting;
+    log.info({ url, operationsUrl }, 'broker is listening');
+    return 0;
+  } catch (error) {
+    io.stderr(`coatcheck broker: could not start: ${(error as Error).message}\n`);
+    return EXIT_FAILURE;
+  }
 }
 
 interface Surroundings {

@@ -244,6 +244,39 @@ describe('broker process', function () {
     });
   }
 
+  it('says in one line that a port is taken, and exits with 1', async () => {
+    const { port } = new URL(issuer.issuer);
+    const taken = start('port taken', [
+      ...flags(),
+      '--insecure-plain-http',
+      '--operations-listen',
+      `127.0.0.1:${port}`,
+    ]);
+    expect(await taken.exited).to.equal(1);
+    expect(taken.output()).to.match(/^coatcheck broker: could not start: listen EADDRINUSE/m);
+    expect(taken.output()).not.to.contain('    at ');
+  });
+
+  it('ends on SIGTERM while it still waits for keys', async () => {
+    const hanging = await startIssuer();
+    hanging.setMode('hang');
+    writeFileSync(
+      at('hanging.yaml'),
+      `clusters: [{ name: local, kind: kubernetes, issuer: "${hanging.issuer}", keys: { url: "${hanging.jwksUrl}" } }]`,
+    );
+    const starting = start('signal at start', [
+      ...flags(),
+      '--insecure-plain-http',
+      '--clusters-file',
+      at('hanging.yaml'),
+    ]);
+    await starting.line('roles loaded');
+    starting.child.kill('SIGTERM');
+    await starting.line('stopping');
+    await hanging.close();
+    expect(await starting.exited).to.equal(0);
+  });
+
   it('serves over TLS from 1.2 up, takes a new certificate without a restart, and ends on SIGTERM with 0', async () => {
     const broker = start('tls', flags(tls()));
     try {
