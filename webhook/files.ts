@@ -24,6 +24,8 @@ type FileSettings = Pick<
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----/g;
 // It travels in a variable of every injected pod.
 const MAX_BROKER_CA_BYTES = 64 * 1024;
+// The exchange takes no more (exchange/trust.ts): a bundle with more would stop every injected pod.
+const MAX_BROKER_CA_CERTIFICATES = 16;
 
 /** Reads all files. @throws SettingsError that names every setting whose file is missing or unusable. */
 export async function readFiles(settings: FileSettings): Promise<Files> {
@@ -84,6 +86,10 @@ export async function findBrokerCa(
     problems.push('COATCHECK_BROKER_CA_FILE must hold PEM certificates');
   else if (pem.length > MAX_BROKER_CA_BYTES)
     problems.push('COATCHECK_BROKER_CA_FILE must hold at most 64 KiB');
+  else if (certificates.length > MAX_BROKER_CA_CERTIFICATES)
+    problems.push(
+      `COATCHECK_BROKER_CA_FILE must hold at most ${MAX_BROKER_CA_CERTIFICATES} certificates`,
+    );
   // Only the certificates, not what stands between them, so that the same authorities are the same text.
   return `${certificates.join('\n')}\n`;
 }

@@ -90,14 +90,17 @@ function readObjects(parent: JsonObject, name: string, where: string): readonly 
   return value as readonly JsonObject[];
 }
 
-/** Whether the pod says that it is for Windows nodes, in either of the two ways there are. */
+/** Whether the pod says that it is for Windows nodes: by its own `os`, or by the nodes it asks for. */
 export function isWindowsPod({ spec }: Pod): boolean {
   const os = findObject(spec, 'os');
   const selector = findObject(spec, 'nodeSelector');
   const isWindows = (value: string | undefined) => value?.toLowerCase() === 'windows';
   return (
     isWindows(os && findText(os, 'name')) ||
-    isWindows(selector && findText(selector, 'kubernetes.io/os'))
+    // Kubelets still put the old label on their nodes, and old charts still select by it.
+    ['kubernetes.io/os', 'beta.kubernetes.io/os'].some((label) =>
+      isWindows(selector && findText(selector, label)),
+    )
   );
 }
 

@@ -89,6 +89,16 @@ describe('reviews', () => {
     });
   }
 
+  it('words no warning longer than what the API server passes on, its own name included', () => {
+    const name = 'n'.repeat(100);
+    const mountPath = `/run/secrets/auth.example.io/${'p'.repeat(71)}`;
+    const spec = { containers: [{ name, volumeMounts: [{ name: 'own', mountPath }] }] };
+    const response = responseOf(ask(toReview({ object: { ...POD, spec } })));
+    expect(response?.warnings).to.have.lengthOf(1);
+    expect(response?.warnings?.[0]).to.match(/^coatcheck: container n{100} mounts .*…$/);
+    expect(response?.warnings?.[0]).to.have.lengthOf(256);
+  });
+
   it('admits a pod that asks for nothing without a patch or a warning', () => {
     const answer = ask(
       toReview({ object: { metadata: {}, spec: { containers: [{ name: 'app' }] } } }),

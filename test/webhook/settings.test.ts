@@ -7,6 +7,8 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { issueAuthority, issueCertificate } from '../../common/certificates.ts';
 import { SettingsError } from '../../common/settings.ts';
+import { parseBundle } from '../../exchange/trust.ts';
+import { findBrokerCa } from '../../webhook/files.ts';
 import { parseCpu, parseMemory } from '../../webhook/quantity.ts';
 import { readWebhookSettings, toInjectSettings, WEBHOOK_TABLE } from '../../webhook/settings.ts';
 import { keep } from '../support/tokens.ts';
@@ -245,6 +247,25 @@ describe('the webhook process', () => {
     expect(stderr).to.include('COATCHECK_BROKER_CA_FILE cannot be read (ENOENT)');
     expect(stderr).to.include('COATCHECK_CLIENT_CA_FILE must hold PEM certificates');
     expect(stderr).to.not.include('hunter2');
+  });
+
+  it('takes a bundle of as many certificates as the exchange, and not one more', async () => {
+    const validity = { notBefore: new Date('2020-01-01'), notAfter: new Date('2120-01-01') };
+    const { certificate } = issueAuthority({ commonName: 'test', ...validity });
+    const file = path.join(folder, 'bundle');
+    for (const [count, expected] of [
+      [16, []],
+      [17, ['COATCHECK_BROKER_CA_FILE must hold at most 16 certificates']],
+    ] as const) {
+      const bundle = certificate.repeat(count);
+      writeFileSync(file, bundle);
+      const problems: string[] = [];
+      await findBrokerCa(file, problems);
+      expect(problems).to.deep.equal(expected);
+      // What one program injects the other must take.
+      if (problems.length === 0) expect(parseBundle(bundle)).to.have.lengthOf(count);
+      else expect(() => parseBundle(bundle)).to.throw('at most 16');
+    }
   });
 
   it('starts, says so, and ends with 0 on SIGTERM', async () => {
