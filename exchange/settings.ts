@@ -38,7 +38,7 @@ export function createSettingsTable(source: SettingsSource) {
     mode: oneOf({
       values: MODES,
       default: 'init',
-      doc: 'init: fetch the tokens once and end; refresh: stay and keep them fresh',
+      doc: 'What to do: init fetches the tokens once and ends, refresh stays and keeps them fresh',
     }),
     brokerUrl: brokerUrl(given('insecurePlainHttp') === 'true'),
     brokerFallbackAddress: optional(fallbackAddress()),

@@ -36,91 +36,91 @@ import { DEFAULT_SKIP_CONTAINERS } from './skip-containers.ts';
 /** What shapes the patch. */
 export const INJECT_TABLE = {
   prefix: text({
-    doc: 'prefix of our annotations, with its slash',
+    doc: 'Prefix of our annotations, with its slash',
     default: DEFAULT_PREFIX,
     pattern: /^(?=.{2,254}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\/$/,
     allowed: 'a DNS name and a slash, like auth.example.io/',
   }),
   brokerUrl: url({
-    doc: "the broker's URL as the pods see it; also the name its certificate must have",
+    doc: "The broker's URL as the pods see it; also the name its certificate must have",
   }),
   brokerFallbackAddress: optional(
     fallbackAddress(
-      'address to dial where the name of the broker cannot be resolved: ip or ip:port',
+      'Address to dial where the name of the broker cannot be resolved: ip or ip:port',
     ),
   ),
   issuer: optional(
-    url({ doc: 'the issuer of client tokens (AUTH_ISSUER); the broker URL unless set' }),
+    url({ doc: 'The issuer of client tokens (AUTH_ISSUER); the broker URL unless set' }),
   ),
   image: text({
-    doc: 'image of the exchange container',
+    doc: 'Image of the exchange container',
     pattern: /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$/,
     allowed: 'an image reference',
   }),
   imagePullPolicy: oneOf({
-    doc: 'when the image is pulled',
+    doc: 'When the image is pulled',
     values: ['IfNotPresent', 'Always', 'Never'],
     default: 'IfNotPresent',
   }),
   exchangeCommand: json({
-    doc: 'program of the exchange container and its arguments, a JSON list; no shell is involved',
+    doc: 'Program of the exchange container and its arguments, a JSON list; no shell is involved',
     default: ['/coatcheck-exchange'] as readonly string[],
     check: toCommand,
   }),
-  mountRoot: mountRoot('directory of the client tokens in the pods'),
+  mountRoot: mountRoot('Directory of the client tokens in the pods'),
   skipContainers: list({
-    doc: 'containers that get no token unless a pod names them',
+    doc: 'Containers that get no token unless a pod names them',
     default: DEFAULT_SKIP_CONTAINERS,
     defaultText: DEFAULT_SKIP_CONTAINERS.join(','),
     pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
     allowed: 'a container name',
   }),
   reservedAudiences: audiences(
-    "audiences that are refused beside the preset ones (the API server's own above all)",
+    "Audiences that are refused beside the preset ones (the API server's own above all)",
   ),
   defaultMode: oneOf({
-    doc: 'mode of pods that state none; auto is refresh where restartPolicy is Always, else init',
+    doc: 'Mode of pods that state none; auto is refresh where restartPolicy is Always, else init',
     values: ['auto', 'init', 'refresh'],
     default: 'auto',
   }),
   initOrder: oneOf({
-    doc: 'place of the exchange among the init containers of pods that state none',
+    doc: 'Place of the exchange among the init containers of pods that state none',
     values: ['first', 'last'],
     default: 'first',
   }),
   tokenExpirationSeconds: integer({
-    doc: 'life of the ServiceAccount token of pods that state none',
+    doc: 'Life of the ServiceAccount token of pods that state none',
     default: 3600,
     ...TOKEN_EXPIRATION_BOUNDS,
   }),
   deadlineSeconds: integer({
-    doc: 'time for the first exchange of pods that state none',
+    doc: 'Time for the first exchange of pods that state none',
     default: 60,
     ...DEADLINE_BOUNDS,
   }),
-  exchangeCpuRequest: quantity('cpu request of the exchange container', {
+  exchangeCpuRequest: quantity('CPU request of the exchange container', {
     fallback: '10m',
     parse: parseCpu,
   }),
   exchangeCpuLimit: quantity(
-    'cpu limit of the exchange container; with less than 500m pods start slowly',
+    'CPU limit of the exchange container; with less than 500m pods start slowly',
     { fallback: '500m', parse: parseCpu },
   ),
-  exchangeMemoryRequest: quantity('memory request of the exchange container', {
+  exchangeMemoryRequest: quantity('Memory request of the exchange container', {
     fallback: '48Mi',
     parse: parseMemory,
   }),
   // The program has about 36 MiB and the startup probe is a second one.
   exchangeMemoryLimit: quantity(
-    'memory limit of the exchange container; it must hold two processes',
+    'Memory limit of the exchange container; it must hold two processes',
     { fallback: '128Mi', parse: parseMemory },
   ),
-  tokensSizeLimit: quantity('size limit of the volume of client tokens', {
+  tokensSizeLimit: quantity('Size limit of the volume of client tokens', {
     fallback: '1Mi',
     parse: parseMemory,
   }),
   podAnnotations: json({
-    doc: 'annotations added to injected pods that do not have them, a JSON object of strings (a port exclusion of a mesh)',
+    doc: 'Annotations added to injected pods that do not have them, a JSON object of strings (a port exclusion of a mesh)',
     default: {} as Readonly<Record<string, string>>,
     check: toAnnotations,
   }),
@@ -134,11 +134,11 @@ export const WEBHOOK_TABLE = {
     }),
   ),
   listen: listenAddress({
-    doc: 'where AdmissionReviews are answered, over TLS',
+    doc: 'Where AdmissionReviews are answered, over TLS',
     default: { host: '::', port: 8443 },
   }),
   operationsListen: listenAddress({
-    doc: 'where /livez, /readyz and /metrics are answered, over plain HTTP',
+    doc: 'Where /livez, /readyz and /metrics are answered, over plain HTTP',
     default: { host: '::', port: 9443 },
   }),
   tlsCertFile: path({
@@ -151,18 +151,18 @@ export const WEBHOOK_TABLE = {
     }),
   ),
   reloadSeconds: integer({
-    doc: 'how often the files are looked at for changes',
+    doc: 'How often the files are looked at for changes',
     default: 10,
     min: 1,
     max: 3600,
   }),
   drainSeconds: integer({
-    doc: 'time for requests in flight when the process is told to stop',
+    doc: 'Time for requests in flight when the process is told to stop',
     default: 10,
     min: 0,
     max: 300,
   }),
-  logLevel: oneOf({ doc: 'least level of log lines', values: LOG_LEVELS, default: 'info' }),
+  logLevel: oneOf({ doc: 'Least level of log lines', values: LOG_LEVELS, default: 'info' }),
 } as const;
 
 export type WebhookSettings = SettingsOf<typeof WEBHOOK_TABLE>;
