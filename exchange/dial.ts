@@ -33,10 +33,12 @@ export function createDialer({
   const send = (request: Parameters<Dialer>[0], to: ListenAddress | undefined) =>
     dialOnce(transport, { ...request, url, address: to }, tryTimeoutMs);
   return async (request) => {
-    const first = await send(request, isByAddress ? address : undefined);
+    const wasByAddress = isByAddress;
+    const first = await send(request, wasByAddress ? address : undefined);
     if (first.ok || !address || request.signal.aborted) return first;
     if (first.failure.code !== 'dns') {
-      isByAddress = !isByAddress;
+      // From how this try went: two that fail together must not turn it back.
+      isByAddress = !wasByAddress;
       return first;
     }
     log.warn("the broker's name could not be resolved; dialling the fallback address", {

@@ -44,6 +44,12 @@ const BROKER_REASONS: Readonly<Record<string, Known>> = {
     pace: 'slow',
     advice: 'check the clock of the broker, and whether the kubelet rotates tokens on this node',
   },
+  // API servers learn of a new pod at different moments; of a pod that is gone nobody will ask long.
+  token_refused: {
+    pace: 'slow',
+    advice:
+      'check that the pod and its ServiceAccount still exist, and that the broker asks the API server of this cluster',
+  },
   token_issuer: {
     pace: 'never',
     advice: 'add the issuer of this cluster to the clusters that the broker trusts',

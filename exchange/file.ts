@@ -66,10 +66,12 @@ export function writeTokens(
     throw error;
   }
   for (const { directory, data } of staged) {
-    replaceLink(path.join(directory, DATA_LINK), path.basename(data));
+    // The links first, into what is not there yet: a process killed here has made nothing visible, and one killed after the
+    // swap has made everything visible. A restart would keep such a token and never look at its links again.
     for (const file of [TOKEN_FILE, TOKEN_JSON_FILE, ...(bundle === undefined ? [] : [CA_FILE])]) {
       ensureLink(path.join(directory, file), path.join(DATA_LINK, file));
     }
+    replaceLink(path.join(directory, DATA_LINK), path.basename(data));
     sweep(directory, path.basename(data));
   }
 }

@@ -14,6 +14,7 @@ import { createWatchdog } from './watchdog.ts';
 export const EXIT_OK = 0;
 export const EXIT_FAILED = 1;
 const WATCH_EVERY_MS = 5_000;
+const CLOCK_TOLERANCE_MS = 5_000;
 
 /** What main built for a mode to run on. */
 export interface Program {
@@ -51,6 +52,7 @@ export async function refresh(program: Program): Promise<number> {
       write: (one, token) => write(new Map([[one.name, token]]), program),
       tryTimeoutMs: settings.tryTimeoutSeconds * 1000,
       clock,
+      uptime,
       random,
       watchdog,
       log,
@@ -80,7 +82,9 @@ function findLives({ settings, log, clock }: Program): Map<string, Life> {
     stored.map(({ name, token: { content, writtenMs, expiresMs } }) => {
       const { audience, expires_at: expires } = content;
       log.info('keeping the token that is already there', { audience, expires });
-      return [name, { startMs: Math.min(writtenMs, expiresMs), endMs: expiresMs }];
+      // Written in the future: the clock was set back since, and nobody knows how old the token is. Renewed at once.
+      const startMs = writtenMs > clock.now() + CLOCK_TOLERANCE_MS ? 0 : writtenMs;
+      return [name, { startMs: Math.min(startMs, expiresMs), endMs: expiresMs }];
     }),
   );
 }

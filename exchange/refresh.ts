@@ -10,7 +10,7 @@ import type { Watchdog } from './watchdog.ts';
 
 /** A broker that gives tokens of a second must not be asked in a tight loop. */
 const MIN_RENEWAL_MS = 500;
-/** Sleeps are cut into these, and the wall clock looked at between them: a suspended node then renews when it wakes. */
+/** Sleeps are cut into these, and the clocks looked at between them: a suspended node then renews when it wakes. */
 const MAX_SLEEP_MS = 30_000;
 
 export interface Life {
@@ -24,6 +24,8 @@ export interface RefreshOptions {
   write: (audience: PodAudience, token: IssuedToken) => void;
   tryTimeoutMs: number;
   clock: Clock;
+  /** Monotonic: setting the system's clock does not move it. */
+  uptime: Clock;
   random: Random;
   watchdog: Watchdog;
   log: Log;
@@ -82,13 +84,19 @@ async function tryAndWrite(audience: PodAudience, options: RefreshOptions): Prom
   }
 }
 
+/**
+ * Sleeps until either clock says so. The wall clock alone would sleep for hours after it was set back (a node that starts
+ * before it has the time), the other one alone through a suspension of the machine, which it does not count.
+ */
 async function sleepUntil(
   atMs: number,
   audience: PodAudience,
   options: RefreshOptions,
 ): Promise<void> {
-  const { clock, watchdog, tryTimeoutMs, signal } = options;
-  for (let leftMs = atMs - clock.now(); leftMs > 0; leftMs = atMs - clock.now()) {
+  const { clock, uptime, watchdog, tryTimeoutMs, signal } = options;
+  const endMs = uptime.now() + (atMs - clock.now());
+  const left = () => Math.min(atMs - clock.now(), endMs - uptime.now());
+  for (let leftMs = left(); leftMs > 0; leftMs = left()) {
     const ms = Math.ceil(Math.min(leftMs, MAX_SLEEP_MS));
     watchdog.expect(audience.name, ms + 3 * tryTimeoutMs);
     await clock.sleep(ms, signal);

@@ -29,7 +29,8 @@ export async function postByHttps(request: TransportRequest): Promise<TransportA
     const outgoing = send(url, options, (response) => {
       read(response, request.maxBytes).then(resolve, reject);
     });
-    outgoing.once('error', reject);
+    // Not once: a second error (reset, then aborted) without a listener would end the process.
+    outgoing.on('error', reject);
     outgoing.end(request.body);
   });
 }

@@ -22,11 +22,15 @@ export function createWatchdog({ uptime, everyMs }: WatchdogOptions): Watchdog {
       due.set(name, uptime.now() + ms);
     },
     watch: async (signal) => {
+      // Overdue at two looks in a row: after a container was frozen everything is, until the loops have had their turn.
+      let before = new Map<string, number>();
       for (;;) {
         await uptime.sleep(everyMs, signal);
         const now = uptime.now();
-        const overdue = [...due].find(([, at]) => at < now);
-        if (overdue) return overdue[0];
+        const overdue = new Map([...due].filter(([, at]) => at < now));
+        const stuck = [...overdue].find(([name, at]) => before.get(name) === at);
+        if (stuck) return stuck[0];
+        before = overdue;
       }
     },
   };

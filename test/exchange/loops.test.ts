@@ -154,6 +154,7 @@ describe('exchange refresh', () => {
         },
         tryTimeoutMs: 10_000,
         clock,
+        uptime: clock,
         random: () => 0,
         watchdog: createWatchdog({ uptime: clock, everyMs: 5_000 }),
         log: quiet,
@@ -245,8 +246,56 @@ describe('exchange refresh', () => {
     const stuck = test.options.watchdog.watch(test.end.signal);
     const running = keepFresh(ORDERS, { startMs: 1_000_000, endMs: 1_010_000 }, options);
     running.catch(() => undefined);
-    await test.clock.advance(6_000 + 30_000 + 5_000);
+    await test.clock.advance(6_000 + 30_000 + 10_000);
     expect(await stuck).to.equal('orders');
+  });
+
+  it('is not taken for stuck where the whole process stood still, and its loops move on after that', async () => {
+    const uptime = new FakeClock();
+    const watchdog = createWatchdog({ uptime, everyMs: 5_000 });
+    const end = new AbortController();
+    const ended = watchdog.watch(end.signal).catch(() => 'nobody');
+    watchdog.expect('orders', 1_000);
+    // The look that comes first after the thaw finds it overdue; then the loop has its turn.
+    await uptime.advance(5_000);
+    watchdog.expect('orders', 1_000_000);
+    await uptime.advance(500_000);
+    end.abort();
+    expect(await ended).to.equal('nobody');
+  });
+
+  it('renews in time where the system’s clock is set back by hours', async () => {
+    const test = setup((clock) => issued(clock.now(), 1_000_000));
+    let backMs = 0;
+    const wall = {
+      now: () => test.clock.now() - backMs,
+      sleep: (ms: number, signal?: AbortSignal) => test.clock.sleep(ms, signal),
+    };
+    const life = { startMs: 1_000_000, endMs: 2_000_000 };
+    const running = keepFresh(ORDERS, life, { ...test.options, clock: wall });
+    running.catch(() => undefined);
+    await test.clock.advance(100_000);
+    backMs = 7_200_000;
+    await test.clock.advance(500_000);
+    expect(test.tries).to.deep.equal([600_000]);
+    await stop(test, running);
+  });
+
+  it('renews as soon as it wakes where the machine slept longer than the token’s life', async () => {
+    const test = setup((clock) => issued(clock.now(), 100_000_000));
+    let aheadMs = 0;
+    const wall = {
+      now: () => test.clock.now() + aheadMs,
+      sleep: (ms: number, signal?: AbortSignal) => test.clock.sleep(ms, signal),
+    };
+    const life = { startMs: 1_000_000, endMs: 2_000_000 };
+    const running = keepFresh(ORDERS, life, { ...test.options, clock: wall });
+    running.catch(() => undefined);
+    await test.clock.advance(100_000);
+    aheadMs = 7_200_000;
+    await test.clock.advance(30_000);
+    expect(test.tries).to.have.lengthOf(1);
+    await stop(test, running);
   });
 });
 
@@ -257,6 +306,7 @@ describe('exchange failures', () => {
       ['token_not_yet_valid', 400, 'token_not_yet_valid', 'slow'],
       ['token_signature', 400, 'token_signature', 'slow'],
       ['token_expired', 400, 'token_expired', 'slow'],
+      ['token_refused', 400, 'token_refused', 'slow'],
       ['token_issuer', 400, 'token_issuer', 'never'],
       ['unavailable', 503, 'unavailable', 'fast'],
       ['internal', 500, 'internal', 'fast'],

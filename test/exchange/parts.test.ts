@@ -301,6 +301,12 @@ describe('exchange files', () => {
       expect(findToken(options().root, 'orders')).to.equal(undefined);
     });
   }
+  it('makes no token visible before the links by which the app finds it', () => {
+    mkdirSync(path.join(options().root, 'orders/token/in-the-way'), { recursive: true });
+    expect(() => writeTokens([{ name: 'orders', content }], options())).to.throw();
+    // Killed between the two, a restart would keep a token that the app cannot find.
+    expect(findToken(options().root, 'orders')).to.equal(undefined);
+  });
   it('replaces whatever stands where its links belong', () => {
     mkdirSync(path.join(options().root, 'orders'), { recursive: true });
     symlinkSync('/nowhere', path.join(options().root, 'orders/token'));

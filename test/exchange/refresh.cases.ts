@@ -1,5 +1,5 @@
 // Cases of the sidecar: renewal, outage, restart, end.
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import type { TokenFileContent } from '../../common/protocol/pod.ts';
@@ -170,6 +170,21 @@ const cases: readonly Case[] = [
         () => 'a new token',
       );
       expect((await after.stop()).code).to.equal(0);
+    },
+  },
+  {
+    title:
+      'renews at once, after a restart, a token that was written in the future: the clock was set back',
+    run: async (pod, broker) => {
+      expect((await pod.run(broker)).code).to.equal(0);
+      const token = pod.read('orders', 'token');
+      const inAnHour = new Date(Date.now() + 3_600_000);
+      utimesSync(pod.file('orders', '..data', 'token.json'), inAnHour, inAnHour);
+      const running = pod.start(broker, { environment: REFRESH });
+      await running.until(/token written/);
+      expect(pod.read('orders', 'token')).to.not.equal(token);
+      expect(broker.asked).to.have.lengthOf(2);
+      expect((await running.stop()).code).to.equal(0);
     },
   },
   {
