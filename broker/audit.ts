@@ -24,6 +24,10 @@ export interface AuditRecord {
   readonly subjectIssuer?: string;
   readonly subjectTokenId?: string;
   readonly subjectFingerprint?: string;
+  /** `offline`, `review` or `hybrid`: the mode of the cluster. */
+  readonly validation?: string;
+  /** Whether its API server was asked: `fresh`, `shared`, `cached`, `recent`, `not_asked`. */
+  readonly review?: string;
   readonly audience?: string;
   readonly role?: string;
   readonly scopes?: readonly string[];
@@ -107,6 +111,8 @@ export function toAuditRecord(decision: Decision, tokenId?: string): AuditRecord
     subjectIssuer: subject?.issuer,
     subjectTokenId: subject?.tokenId,
     subjectFingerprint: subject?.fingerprint,
+    validation: decision.validation?.mode,
+    review: decision.validation?.review,
     audience: decision.audience,
     role: decision.role,
     scopes: decision.scopes,

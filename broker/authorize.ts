@@ -1,10 +1,12 @@
 // The one door: every grant of every dialect goes through authorize(), and what it returns is what audit, `coatcheck
-// explain` and the console show. Order: subject token, audience, role, scopes, expiry. It issues nothing.
+// explain` and the console show. Order: subject token, audience, role, scopes, the API server's word where the cluster's
+// mode wants it, expiry. It issues nothing.
 import type { Clock } from '../common/clock.ts';
 import type { Secret } from '../common/secret.ts';
 import { BrokerError, type FailedClaim, REASONS, type Reason } from './errors.ts';
 import type { VerifiedSubject } from './identity/identity.ts';
 import { type TokenFacts, TokenRefused } from './identity/refusal.ts';
+import type { Validate, Validation } from './identity/validate.ts';
 import type { Resolution, RoleQuery, TriedRole } from './roles/resolve.ts';
 import type { Role } from './roles/role.ts';
 import { type Expiry, limitExpiry } from './tokens/expiry.ts';
@@ -50,6 +52,8 @@ export interface Decision {
   /** For operators; may quote configuration, never a token. */
   readonly detail?: string;
   readonly subject?: DecisionSubject;
+  /** How the subject token was validated; absent before it was. */
+  readonly validation?: Validation;
   /** Only once it was found in the subject token. */
   readonly audience?: string;
   readonly role?: string;
@@ -67,7 +71,7 @@ export interface Decision {
 }
 
 export interface AuthorizeDeps {
-  readonly verify: (token: Secret) => Promise<VerifiedSubject>;
+  readonly validate: Validate;
   readonly resolve: (query: RoleQuery) => Resolution;
   readonly clock: Clock;
   /** The broker's ceiling on every token's life. */
@@ -93,6 +97,9 @@ export function createAuthorize(deps: AuthorizeDeps): Authorize {
   };
 }
 
+/** Groups of reasons that are no fault of the caller. */
+const OUR_GROUPS: readonly string[] = ['unavailable', 'too_many_requests', 'internal'];
+
 /** The decision about a request that never came to {@link createAuthorize}: malformed, too large, unauthenticated. */
 export function toRefusal(
   error: unknown,
@@ -103,7 +110,7 @@ export function toRefusal(
   if (!(error instanceof BrokerError))
     return { ...frame, outcome: 'failure', reason: 'internal', error };
   const { reason, detail, failed } = error;
-  const isOurs = REASONS[reason].group === 'unavailable' || reason === 'internal';
+  const isOurs = OUR_GROUPS.includes(REASONS[reason].group);
   return {
     ...frame,
     outcome: isOurs ? 'failure' : 'deny',
@@ -123,13 +130,18 @@ function toFrame(
 
 /** The steps in order. What each finds out goes into the draft at once, so that a refusal shows all before it. */
 async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft): Promise<Grant> {
-  const subject = await deps.verify(request.subjectToken);
+  const proof = await deps.validate(request.subjectToken, { audience: request.audience });
+  const { subject } = proof;
   draft.subject = toDecisionSubject(subject);
+  draft.validation = proof.validation;
   const audience = chooseAudience(subject, request.audience);
   draft.audience = audience;
   const role = chooseRole({ subject, audience, request, deps, draft });
   const scopes = chooseScopes(role, request.scopes);
   draft.scopes = scopes;
+  // Last of the checks, so that no API server is asked about what would be refused anyway; and before the lifetime is
+  // counted, because it may take seconds.
+  draft.validation = await proof.confirm(audience);
   const issuedAt = Math.floor(deps.clock.now() / 1000);
   const expiry = limitExpiry({
     issuedAt,

@@ -10,7 +10,8 @@ import { createDesk } from './desk.ts';
 import { createMetadata } from './dialects/oauth/metadata.ts';
 import { createTokenEndpoint } from './dialects/oauth/token-endpoint.ts';
 import { type ClusterKeys, createClusterKeys } from './identity/cluster-keys.ts';
-import type { Cluster } from './identity/clusters.ts';
+import { type Cluster, hasKeySource } from './identity/clusters.ts';
+import { createValidator, type Validator } from './identity/validate.ts';
 import { createVerifier } from './identity/verify.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { resolveRole } from './roles/resolve.ts';
@@ -49,6 +50,8 @@ export interface Broker {
   readonly roles: FileSource;
   /** Reads the roles and fetches the clusters' keys; resolves when each was tried once. */
   start(): Promise<void>;
+  /** A pod or ServiceAccount of a cluster is gone: what its API server said before counts no more. */
+  readonly evict: Validator['evict'];
   /** What keeps it from being ready, a sentence each. */
   findObstacles(): readonly string[];
   /** Ends what goes on in the background and writes out the audit trail. Requests must have ended before. */
@@ -72,10 +75,16 @@ export function createBroker(options: BrokerOptions): Broker {
     log,
     ...(options.roleLimits && { limits: options.roleLimits }),
   });
-  const { verify } = createVerifier({ keys: clusterKeys, ownIssuers: [issuer], clock });
+  const validator = createValidator({
+    clusters: options.clusters,
+    verifier: createVerifier({ keys: clusterKeys, ownIssuers: [issuer], clock }),
+    clock,
+    log,
+    onEvent: metrics.countReviewEvent,
+  });
   const ownCluster = options.clusters.find(({ own }) => own)?.name ?? '';
   const authorize = createAuthorize({
-    verify,
+    validate: validator.validate,
     resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
     clock,
     maxTtlSeconds: options.maxTokenTtlSeconds,
@@ -116,9 +125,15 @@ export function createBroker(options: BrokerOptions): Broker {
     start: async () => {
       await Promise.all([roles.start(), clusterKeys.start()]);
     },
-    findObstacles: () => [...roles.findObstacles(), ...findKeyObstacles(clusterKeys)],
+    evict: validator.evict,
+    findObstacles: () => [
+      ...roles.findObstacles(),
+      // Without keys there is nothing to load: the API server is asked about each token.
+      ...(options.clusters.every(hasKeySource) ? findKeyObstacles(clusterKeys) : []),
+    ],
     stop: async () => {
       await Promise.all([roles.stop(), clusterKeys.stop()]);
+      validator.close();
       await audit.flush();
     },
   };

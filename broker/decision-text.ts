@@ -3,6 +3,7 @@
 import { scrubTokens } from '../common/secret.ts';
 import type { Decision, DecisionSubject } from './authorize.ts';
 import { type FailedClaim, REASONS } from './errors.ts';
+import type { Validation } from './identity/validate.ts';
 import type { Match } from './roles/match.ts';
 import type { TriedRole } from './roles/resolve.ts';
 import { EXPIRY_CAPS, type Expiry } from './tokens/expiry.ts';
@@ -28,6 +29,7 @@ export function formatDecision(decision: Decision): string {
   if (decision.detail !== undefined) rows.push([failed ? '' : 'because', decision.detail]);
   if (subject?.identity) rows.push(['subject', ...describeIdentity(subject.identity)]);
   if (subject) rows.push(['token', ...describeToken(subject)]);
+  if (decision.validation) rows.push(['validated', describeValidation(decision.validation)]);
   if (decision.audience !== undefined) rows.push(['audience', decision.audience]);
   if (tried.length > 0)
     rows.push(['roles tried', ...tried.flatMap((role) => describeRole(role, decision.role))]);
@@ -83,6 +85,18 @@ function describeToken({
   if (audiences) lines.push(`audiences ${toText(audiences)}`);
   if (expiresAt !== undefined) lines.push(`expires ${toTime(expiresAt)}`);
   return lines;
+}
+
+const REVIEWS: Readonly<Record<NonNullable<Validation['review']>, string>> = {
+  fresh: 'accepted by the API server',
+  shared: 'accepted by the API server, in a review of another request',
+  cached: 'accepted by the API server a moment ago',
+  recent: 'the API server does not answer; it accepted the pod within 15 minutes',
+  not_asked: 'the API server was not asked',
+};
+
+function describeValidation({ mode, review }: Validation): string {
+  return review === undefined ? mode : `${mode}: ${REVIEWS[review]}`;
 }
 
 function describeRole(tried: TriedRole, chosen: string | undefined): string[] {

@@ -18,6 +18,7 @@ export interface FailedClaim {
 }
 
 const NO_ROLE = 'no role grants this identity a token for this audience';
+const NOT_ACCEPTED = 'the API server of the cluster does not accept the subject token';
 
 export const REASONS = {
   body_invalid: {
@@ -86,6 +87,9 @@ export const REASONS = {
     group: 'token_unbound',
     text: 'the subject token is not bound to a pod',
   },
+  review_refused: { level: 'info', group: 'token_refused', text: NOT_ACCEPTED },
+  // Both sides are signed or vouched for by the cluster: its entry of the table names another cluster's API server.
+  review_mismatch: { level: 'error', group: 'token_refused', text: NOT_ACCEPTED },
   target_refused: {
     level: 'info',
     group: 'target_refused',
@@ -124,6 +128,11 @@ export const REASONS = {
     level: 'warn',
     group: 'unavailable',
     text: 'the broker cannot decide at the moment',
+  },
+  too_many_requests: {
+    level: 'warn',
+    group: 'too_many_requests',
+    text: 'too many requests at once; ask again a little later',
   },
   internal: {
     level: 'error',

@@ -3,6 +3,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Decision } from './authorize.ts';
 import type { KeysEvent } from './identity/jwks.ts';
+import type { ReviewEvent } from './identity/reviewer.ts';
 
 export const METRICS_PREFIX = 'coatcheck_broker_';
 
@@ -28,6 +29,7 @@ export interface Metrics {
   observeRequest(route: string, status: number, seconds: number): void;
   countReloadFailure(what: ReloadedThing): void;
   countKeysEvent(event: KeysEvent): void;
+  countReviewEvent(event: ReviewEvent): void;
   /** To be called once the things exist that the gauges read. */
   watch(gauges: Gauges): void;
 }
@@ -70,14 +72,55 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     observeRequest: (route, status, seconds) => requests.observe({ route, status }, seconds),
     countReloadFailure: (what) => reloads.inc({ what }),
     countKeysEvent: ({ cluster, kind }) => keysEvents.inc({ cluster, event: kind }),
+    countReviewEvent: createReviewCounters({ registers, name }),
     watch: (gauges) => addGauges(gauges, { registers, name }),
   };
 }
 
-function addGauges(
-  gauges: Gauges,
-  { registers, name }: { registers: Registry[]; name: (end: string) => string },
-): void {
+interface Naming {
+  readonly registers: Registry[];
+  readonly name: (end: string) => string;
+}
+
+function createReviewCounters({ registers, name }: Naming): (event: ReviewEvent) => void {
+  const reviews = new Counter({
+    name: name('token_reviews_total'),
+    help: 'TokenReviews by cluster and outcome: accepted, refused, unavailable, credential_refused.',
+    labelNames: ['cluster', 'outcome'],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: name('token_review_duration_seconds'),
+    help: 'Time from the turn of a TokenReview to its answer.',
+    labelNames: ['cluster'],
+    buckets: BUCKETS,
+    registers,
+  });
+  const inFlight = new Gauge({
+    name: name('token_reviews_in_flight'),
+    help: 'TokenReviews sent and not yet answered.',
+    labelNames: ['cluster'],
+    registers,
+  });
+  const spared = new Counter({
+    name: name('token_reviews_spared_total'),
+    help: 'Validations without a TokenReview of their own: cached, shared, recent (the API server did not answer).',
+    labelNames: ['cluster', 'by'],
+    registers,
+  });
+  return (event) => {
+    const { cluster } = event;
+    if (event.kind === 'spared') spared.inc({ cluster, by: event.by });
+    else if (event.kind === 'started') inFlight.inc({ cluster });
+    else {
+      inFlight.dec({ cluster });
+      reviews.inc({ cluster, outcome: event.outcome });
+      seconds.observe({ cluster }, event.seconds);
+    }
+  };
+}
+
+function addGauges(gauges: Gauges, { registers, name }: Naming): void {
   const add = (end: string, help: string, read: () => number | undefined) =>
     new Gauge({
       name: name(end),

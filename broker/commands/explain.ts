@@ -24,6 +24,7 @@ import { checkRolesPath, readClusters } from '../configuration.ts';
 import { formatDecision, toDecisionJson } from '../decision-text.ts';
 import { createClusterKeys } from '../identity/cluster-keys.ts';
 import type { Cluster } from '../identity/clusters.ts';
+import { createValidator } from '../identity/validate.ts';
 import { createVerifier } from '../identity/verify.ts';
 import { resolveRole } from '../roles/resolve.ts';
 import { createFileSource } from '../roles/sources/file.ts';
@@ -180,7 +181,14 @@ async function explain(
   for (const problem of roles.problems()) io.stderr(`warning: ${problem}\n`);
   const ownCluster = clusters.find(({ own }) => own)?.name ?? '';
   const authorize = createAuthorize({
-    verify: createVerifier({ keys, ownIssuers: [], clock }).verify,
+    validate: createValidator({
+      clusters,
+      verifier: createVerifier({ keys, ownIssuers: [], clock }),
+      clock,
+      log,
+      // A person's laptop has no credential to ask with; the decision says that nobody was asked.
+      asksForReviews: false,
+    }).validate,
     resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
     clock,
     maxTtlSeconds: settings.maxTokenTtlSeconds,

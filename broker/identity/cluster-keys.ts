@@ -2,7 +2,7 @@
 // have. Such a key proves neither, so its tokens are refused until the operator has sorted it out.
 import type { Clock } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
-import type { Cluster } from './clusters.ts';
+import { type Cluster, type ClusterWithKeySource, hasKeySource } from './clusters.ts';
 import type { ParsedToken } from './jose.ts';
 import { createKeyCache, findCandidates, type KeyCache, type KeysEvent } from './jwks.ts';
 import { type LoadKeys, toLoadKeys } from './key-sources.ts';
@@ -40,20 +40,21 @@ export interface ClusterKeys {
 }
 
 export interface ClusterKeysOptions {
+  /** Those without keys are left out. */
   clusters: readonly Cluster[];
   clock: Clock;
   log: Logger;
   /** For metrics; called from background work, must not throw. */
   onEvent?: ((event: KeysEvent) => void) | undefined;
   /** How keys are fetched; the real network and files unless a test gives its own. */
-  toLoad?: (cluster: Cluster) => LoadKeys;
+  toLoad?: (cluster: ClusterWithKeySource) => LoadKeys;
 }
 
 /** Makes the key caches of the clusters table; nothing is fetched before `start`, or the first token. */
 export function createClusterKeys(options: ClusterKeysOptions): ClusterKeys {
   const { clock, log, onEvent, toLoad = (cluster) => toLoadKeys(cluster) } = options;
   const sharing = createSharedKeyWatch({ log, onEvent });
-  const clusters = options.clusters.map((cluster) => {
+  const clusters = options.clusters.filter(hasKeySource).map((cluster) => {
     const cache: KeyCache = createKeyCache({
       cluster,
       load: toLoad(cluster),

@@ -1,8 +1,21 @@
 // The table of clusters the broker believes: which `iss`, which keys, which algorithms. Nothing outside it is ever
-// fetched. This file reads and checks the table; jwks.ts gets the keys, verify.ts uses them.
+// fetched. This file reads and checks the table; jwks.ts gets the keys, verify.ts uses them, cluster-review.ts has what
+// is about TokenReview.
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { checkDocument, readDocuments } from '../../common/documents.ts';
+import { isKeyUrl } from './address.ts';
+import {
+  apiServerSchema,
+  file,
+  findReviewProblems,
+  findReviewSettings,
+  IN_CLUSTER_API_SERVER,
+  type ReviewSettings,
+  reviewFields,
+  type ValidationMode,
+  webUrl,
+} from './cluster-review.ts';
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from './keys.ts';
 
 /** Where a cluster's public keys come from. URLs are https, or http on loopback; paths are absolute. */
@@ -31,8 +44,11 @@ export interface Cluster {
   readonly own: boolean;
   /** Exact values of `iss`; more than one while a cluster moves to another. */
   readonly issuers: readonly string[];
-  readonly validation: 'offline';
-  readonly keys: KeysFrom;
+  readonly validation: ValidationMode;
+  /** Absent for `review` without keys: then nothing of a token can be checked before the API server was asked. */
+  readonly keys?: KeysFrom;
+  /** Absent for `offline`. */
+  readonly review?: ReviewSettings;
   readonly algorithms: readonly SigningAlgorithm[];
   /** How often the keys are fetched anew. */
   readonly refreshSeconds: number;
@@ -42,11 +58,11 @@ export interface Cluster {
   readonly cooldownSeconds: number;
 }
 
-const IN_CLUSTER_API_SERVER = {
-  url: 'https://kubernetes.default.svc',
-  caFile: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
-  tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
-} as const;
+export type ClusterWithKeySource = Cluster & { readonly keys: KeysFrom };
+
+export function hasKeySource(cluster: Cluster): cluster is ClusterWithKeySource {
+  return cluster.keys !== undefined;
+}
 
 // What kube-apiserver can sign with (its --service-account-signing-key-file takes RSA and ECDSA keys).
 const DEFAULT_ALGORITHMS: readonly SigningAlgorithm[] = ['RS256', 'ES256', 'ES384', 'ES512'];
@@ -68,21 +84,11 @@ export class ClustersError extends Error {
   }
 }
 
-const webUrl = z.string().refine(isKeyUrl, {
-  error: 'must be an https URL (http on loopback only) without user, password, query and fragment',
-});
-const file = z
-  .string()
-  .min(1)
-  .refine((text) => !text.includes('\0'), { error: 'must be a path' });
-
 const keysSchema = z
   .strictObject({
     url: webUrl.optional(),
     caFile: file.optional(),
-    apiServer: z
-      .strictObject({ url: webUrl.optional(), caFile: file.optional(), tokenFile: file.optional() })
-      .optional(),
+    apiServer: apiServerSchema.optional(),
     discovery: z
       .strictObject({ url: webUrl.optional(), jwksUri: webUrl.optional(), caFile: file.optional() })
       .optional(),
@@ -110,7 +116,7 @@ const entrySchema = z
     own: z.boolean().optional(),
     issuer: issuer.optional(),
     issuers: z.array(issuer).min(1).max(8).optional(),
-    validation: z.literal('offline').default('offline'),
+    ...reviewFields,
     keys: keysSchema.optional(),
     algorithms: z
       .array(z.enum(SIGNING_ALGORITHMS))
@@ -169,8 +175,33 @@ function findTableProblems(entries: readonly Entry[]): string[] {
 }
 
 function findEntryProblems(entry: Entry, index: number, entries: readonly Entry[]): string[] {
-  const at = `clusters[${index}].keys`;
-  if (isOwn(entry, entries)) return findDiscoveryProblems(entry, at);
+  const at = `clusters[${index}]`;
+  return [
+    ...findKeysProblems(entry, { at: `${at}.keys`, isOwn: isOwn(entry, entries) }),
+    ...findReviewProblems(entry, { at, isOwn: isOwn(entry, entries) }),
+    ...(isKeyless(entry) ? findSharingProblems(entry, at, entries) : []),
+  ];
+}
+
+/** Without keys only the issuer says which API server may see a token; it must say so alone. */
+function findSharingProblems(entry: Entry, at: string, entries: readonly Entry[]): string[] {
+  const own = toIssuers(entry);
+  const others = entries.filter((other) => other !== entry);
+  return others.some((other) => toIssuers(other).some((issuer) => own.includes(issuer)))
+    ? [`${at}: has an issuer of another cluster, so it needs keys to tell whose a token is`]
+    : [];
+}
+
+function isKeyless({ validation, keys }: Entry): boolean {
+  return validation === 'review' && keys === undefined;
+}
+
+function findKeysProblems(
+  entry: Entry,
+  { at, isOwn: own }: { at: string; isOwn: boolean },
+): string[] {
+  if (isKeyless(entry)) return [];
+  if (own) return findDiscoveryProblems(entry, at);
   if (!entry.keys) return [`${at}: is required for a cluster that is not the own one`];
   const { apiServer } = entry.keys;
   if (!apiServer) return findDiscoveryProblems(entry, at);
@@ -199,15 +230,19 @@ function toCluster(
   { isOwn: own, folder }: { isOwn: boolean; folder: string },
 ): Cluster {
   const issuers = toIssuers(entry);
-  const keys = toKeysFrom(entry.keys, { issuer: issuers[0] ?? '', folder });
-  const pace = keys.from === 'file' ? 'file' : 'network';
+  const keys = isKeyless(entry)
+    ? undefined
+    : toKeysFrom(entry.keys, { issuer: issuers[0] ?? '', folder });
+  const review = findReviewSettings(entry, { folder });
+  const pace = keys?.from === 'file' ? 'file' : 'network';
   return Object.freeze({
     name: entry.name,
     kind: entry.kind,
     own,
     issuers,
     validation: entry.validation,
-    keys,
+    ...(keys && { keys }),
+    ...(review && { review: Object.freeze(review) }),
     algorithms: entry.algorithms,
     refreshSeconds: entry.refreshSeconds ?? REFRESH_SECONDS[pace],
     maxStalenessSeconds: entry.maxStalenessSeconds,
@@ -236,15 +271,4 @@ function toKeysFrom(keys: Entry['keys'], from: { issuer: string; folder: string 
     caFile: at(caFile ?? IN_CLUSTER_API_SERVER.caFile),
     tokenFile: at(tokenFile ?? IN_CLUSTER_API_SERVER.tokenFile),
   };
-}
-
-/** Whether keys may be fetched from this address: a plain https URL, or http where nothing leaves the machine. */
-export function isKeyUrl(text: string): boolean {
-  const url = URL.parse(text);
-  if (!url || url.username || url.password || url.search || url.hash) return false;
-  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname));
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }

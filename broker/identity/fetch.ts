@@ -2,7 +2,7 @@
 // side is never quoted in an error.
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { isKeyUrl } from './clusters.ts';
+import { isKeyUrl } from './address.ts';
 
 export interface GetOptions {
   /** PEM; the system's roots where it is left out. */

@@ -1,7 +1,8 @@
 // Where a cluster's key set is fetched: a URL, the API server, discovery, a file. One function each; when to fetch, and
 // what to do without an answer, is jwks.ts's.
 import { readFile } from 'node:fs/promises';
-import { type Cluster, isKeyUrl, type KeysFrom } from './clusters.ts';
+import { isKeyUrl } from './address.ts';
+import type { ClusterWithKeySource, KeysFrom } from './clusters.ts';
 import { get, StatusError } from './fetch.ts';
 
 /** The API server refused the broker's own credential: the operator's problem, never the caller's. */
@@ -24,7 +25,7 @@ export type LoadKeys = () => Promise<string>;
 
 /** The function that fetches the key set of `cluster`. */
 export function toLoadKeys(
-  cluster: Pick<Cluster, 'keys' | 'issuers'>,
+  cluster: Pick<ClusterWithKeySource, 'keys' | 'issuers'>,
   options: SourceOptions = {},
 ): LoadKeys {
   const { keys } = cluster;

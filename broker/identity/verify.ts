@@ -1,20 +1,13 @@
 // The verifier: a subject token in, a verified subject or a refusal out. Order: shape, issuer by exact match, signature
 // by a key of that issuer's clusters, claims, times. Nothing outside the clusters table causes a fetch.
-import { type Clock, nowSeconds } from '../../common/clock.ts';
+import type { Clock } from '../../common/clock.ts';
 import { type Secret, tokenFingerprint } from '../../common/secret.ts';
 import { BrokerError } from '../errors.ts';
-import {
-  type Checked,
-  checkAudiences,
-  checkTimes,
-  checkTokenId,
-  checkValidity,
-  checkWorkload,
-} from './claims.ts';
 import type { ClusterKeys, ClusterWithKeys, Found } from './cluster-keys.ts';
 import type { VerifiedSubject } from './identity.ts';
 import { checkUniqueMembers, type ParsedToken, parseToken } from './jose.ts';
-import { type TokenFacts, TokenRefused } from './refusal.ts';
+import { TokenRefused } from './refusal.ts';
+import { type Facts, readSubject } from './subject.ts';
 
 export interface Verifier {
   /**
@@ -30,8 +23,6 @@ export interface VerifierOptions {
   ownIssuers: readonly string[];
   clock: Clock;
 }
-
-type Facts = { -readonly [Name in keyof TokenFacts]: TokenFacts[Name] };
 
 /**
  * Makes the verifier of a process.
@@ -62,7 +53,7 @@ export function createVerifier({ keys, ownIssuers, clock }: VerifierOptions): Ve
       );
     }
     checkUniqueMembers(token.payloadText, token.payload, 'payload');
-    return toSubject(token.payload, facts as Facts & { cluster: string; issuer: string });
+    return readSubject(token.payload, facts as Facts & { cluster: string; issuer: string }, clock);
   }
 
   async function findSigner(
@@ -77,30 +68,6 @@ export function createVerifier({ keys, ownIssuers, clock }: VerifierOptions): Ve
       .find((one) => one !== undefined);
     if (failure) throw new BrokerError(failure, 'no usable key that may have signed the token');
     throw new BrokerError('token_signature', 'no key of the issuer verifies the signature');
-  }
-
-  function toSubject(
-    claims: ParsedToken['payload'],
-    facts: Facts & { cluster: string; issuer: string },
-  ): VerifiedSubject {
-    const identity = unwrap(checkWorkload(claims, facts.cluster));
-    facts.identity = identity;
-    const tokenId = unwrap(checkTokenId(claims));
-    if (tokenId !== undefined) facts.tokenId = tokenId;
-    const audiences = unwrap(checkAudiences(claims));
-    facts.audiences = audiences;
-    const validity = unwrap(checkTimes(claims));
-    unwrap(checkValidity(validity, nowSeconds(clock)));
-    return {
-      identity,
-      issuer: facts.issuer,
-      audiences,
-      issuedAt: validity.issuedAt,
-      expiresAt: validity.expiresAt,
-      ...(tokenId === undefined ? {} : { tokenId }),
-      fingerprint: facts.fingerprint,
-      claims,
-    };
   }
 
   return {
@@ -153,10 +120,4 @@ function describeIssuer(iss: unknown, ownIssuers: readonly string[]): string {
   if (ownIssuers.includes(iss)) return "a token of the broker's own";
   // The operator needs to see it, to put it in the table or to find the trailing slash.
   return `iss ${JSON.stringify(iss.slice(0, 200))} is in no entry of the clusters table`;
-}
-
-function unwrap<T>(checked: Checked<T>): T {
-  if (checked.ok) return checked.value;
-  const { reason, detail, failed } = checked;
-  throw new BrokerError(reason, detail, failed ? { failed } : {});
 }

@@ -110,6 +110,7 @@ describe('token exchange', () => {
       podUid: '6c1f8c0e-7b0a-4f6e-9a52-0d8a3c1b2e01',
       node: 'node-1',
       subjectIssuer: broker.issuer.issuer,
+      validation: 'offline',
       subjectTokenId: decodeClaims(subjectToken).jti,
       subjectFingerprint: tokenFingerprint(subjectToken),
       audience: 'payments',

@@ -310,6 +310,9 @@ const ELSEWHERE: readonly Reason[] = [
   'keys_unavailable',
   'kube_unavailable',
   'audit_unavailable',
+  'review_refused',
+  'review_mismatch',
+  'too_many_requests',
   'internal',
 ];
 

@@ -28,6 +28,8 @@ export const OAUTH_ERRORS = {
   token_claims: REQUEST,
   token_audience: REQUEST,
   token_unbound: REQUEST,
+  review_refused: REQUEST,
+  review_mismatch: REQUEST,
   target_refused: { status: 400, error: 'invalid_target' },
   scope_refused: { status: 400, error: 'invalid_scope' },
   role_unknown: REQUEST,
@@ -39,6 +41,7 @@ export const OAUTH_ERRORS = {
   keys_unavailable: UNAVAILABLE,
   audit_unavailable: UNAVAILABLE,
   kube_unavailable: UNAVAILABLE,
+  too_many_requests: { status: 429, error: 'temporarily_unavailable' },
   internal: { status: 500, error: 'server_error' },
 } as const satisfies Record<Reason, OAuthError>;
 
@@ -82,7 +85,7 @@ export function renderError({
       'Content-Type': 'application/json',
       'Cache-Control': 'no-store',
       Pragma: 'no-cache',
-      ...(status === 503 && { 'Retry-After': RETRY_AFTER_SECONDS }),
+      ...((status === 503 || status === 429) && { 'Retry-After': RETRY_AFTER_SECONDS }),
       ...(usedAuthorization && { 'WWW-Authenticate': 'Basic realm="coatcheck", charset="UTF-8"' }),
     },
     body: JSON.stringify(body),

@@ -1,6 +1,7 @@
 // The clusters table: what an operator may write, how it is read, and everything that is refused, at once.
 import { expect } from 'chai';
-import { ClustersError, isKeyUrl, parseClusters } from '../../../broker/identity/clusters.ts';
+import { isKeyUrl } from '../../../broker/identity/address.ts';
+import { ClustersError, parseClusters } from '../../../broker/identity/clusters.ts';
 
 const FILE = '/etc/coatcheck/clusters.yaml';
 const parse = (text: string) => parseClusters(text, { file: FILE });
@@ -77,6 +78,69 @@ describe('the clusters table', () => {
   for (const { title, text, expected } of keys) {
     it(`reads keys from ${title}`, () => expect(parse(text)[0]?.keys).to.deep.equal(expected));
   }
+  describe('reviews', () => {
+    const inCluster = {
+      url: 'https://kubernetes.default.svc',
+      caFile: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+      tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
+    };
+    const usual = {
+      onUnavailable: 'deny',
+      maxConcurrent: 32,
+      queueSeconds: 4,
+      positiveCacheSeconds: 30,
+    };
+    it('are asked for where nothing else is said: never', () => {
+      expect(parse(one('validation: offline'))[0]).to.not.have.property('review');
+    });
+    it('go to the own API server by the credential of the pod, keys beside them', () => {
+      const [cluster] = parse(one('validation: hybrid'));
+      expect(cluster).to.deep.include({
+        validation: 'hybrid',
+        review: { ...inCluster, ...usual },
+        keys: { from: 'apiServer', ...inCluster },
+      });
+    });
+    it('need no keys with `review`, and may have some', () => {
+      expect(parse(one('validation: review'))[0]).to.not.have.property('keys');
+      const [cluster] = parse(one('validation: review, keys: { file: here.json }'));
+      expect(cluster?.keys).to.deep.equal({ from: 'file', file: '/etc/coatcheck/here.json' });
+    });
+    it('go where the keys are asked, unless written otherwise', () => {
+      const [, cluster] = parse(
+        two(
+          'validation: hybrid, keys: { apiServer: { url: "https://t.test", caFile: ca, tokenFile: t } }, review: { tokenFile: reviewer }',
+        ),
+      );
+      expect(cluster?.review).to.deep.equal({
+        ...usual,
+        url: 'https://t.test',
+        caFile: '/etc/coatcheck/ca',
+        tokenFile: '/etc/coatcheck/reviewer',
+      });
+    });
+    it('have their bounds', () => {
+      const [cluster] = parse(
+        one(
+          'validation: hybrid, onReviewUnavailable: recent, maxConcurrentReviews: 8, reviewQueueSeconds: 0, positiveCacheSeconds: 60',
+        ),
+      );
+      expect(cluster?.review).to.deep.include({
+        onUnavailable: 'recent',
+        maxConcurrent: 8,
+        queueSeconds: 0,
+        positiveCacheSeconds: 60,
+      });
+    });
+    it('with keys may be in two clusters of the same issuer', () => {
+      const text = two(
+        'validation: review, keys: { file: x }, review: { url: "https://t.test", caFile: c, tokenFile: t }',
+      )
+        .replace('https://there.test', 'https://here.test')
+        .replace(', own: true', ', own: true, validation: hybrid');
+      expect(parse(text).map(({ validation }) => validation)).to.deep.equal(['hybrid', 'review']);
+    });
+  });
   it('takes several issuers, and the same issuer in two clusters', () => {
     const text =
       'clusters: [{ name: a, own: true, kind: kubernetes, issuers: [i, j] }, { name: b, kind: kubernetes, issuer: i, keys: { file: b.json } }]';
@@ -108,9 +172,60 @@ describe('the clusters table', () => {
       problem: 'clusters[0].kind: must be kubernetes',
     },
     {
-      title: 'a validation that this version has not',
-      text: one('validation: review'),
-      problem: 'clusters[0].validation: must be offline',
+      title: 'a validation that does not exist',
+      text: one('validation: online'),
+      problem: 'clusters[0].validation: must be one of offline, review, hybrid',
+    },
+    ...[
+      'review: { url: "https://here.test" }',
+      'onReviewUnavailable: deny',
+      'maxConcurrentReviews: 8',
+      'reviewQueueSeconds: 1',
+      'positiveCacheSeconds: 10',
+    ].map((field) => ({
+      title: `${field.split(':')[0]} of a cluster that asks for no reviews`,
+      text: one(field),
+      problem: `clusters[0].${field.split(':')[0]}: goes with validation review or hybrid only`,
+    })),
+    {
+      title: 'recent reviews where nothing is checked but by review',
+      text: one('validation: review, onReviewUnavailable: recent'),
+      problem: 'clusters[0].onReviewUnavailable: recent goes with validation hybrid only',
+    },
+    {
+      title: 'a cache of more than a minute',
+      text: one('validation: hybrid, positiveCacheSeconds: 61'),
+      problem: 'clusters[0].positiveCacheSeconds: must be at most 60',
+    },
+    {
+      title: 'no review at a time',
+      text: one('validation: hybrid, maxConcurrentReviews: 0'),
+      problem: 'clusters[0].maxConcurrentReviews: must be at least 1',
+    },
+    {
+      title: 'reviews over http',
+      text: one('validation: hybrid, review: { url: "http://10.0.0.1" }'),
+      problem: /^clusters\[0\]\.review\.url: must be an https URL/,
+    },
+    {
+      title: 'reviews of another cluster with our own credential',
+      text: two(
+        'validation: hybrid, keys: { file: x }, review: { url: "https://there.test", caFile: ca }',
+      ),
+      problem: 'clusters[1].review.tokenFile: is required for a cluster that is not the own one',
+    },
+    {
+      title: 'hybrid without keys for another cluster',
+      text: two('validation: hybrid, review: { url: "https://t.test", caFile: c, tokenFile: t }'),
+      problem: 'clusters[1].keys: is required for a cluster that is not the own one',
+    },
+    {
+      title: 'review without keys beside a cluster of the same issuer',
+      text: two('keys: { file: x }, issuers: ["https://moved.test", "https://here.test"]')
+        .replace('issuer: "https://there.test", ', '')
+        .replace(', own: true', ', own: true, validation: review'),
+      problem:
+        'clusters[0]: has an issuer of another cluster, so it needs keys to tell whose a token is',
     },
     {
       title: 'a symmetric algorithm',

@@ -1,0 +1,198 @@
+// The whole validation of a subject token, by the mode of its cluster: what the broker can check alone comes first, the
+// API server is asked last and only about tokens that passed. docs/decisions/0010 has the reasons.
+import type { Clock } from '../../common/clock.ts';
+import type { Logger } from '../../common/log.ts';
+import { type Secret, tokenFingerprint } from '../../common/secret.ts';
+import { BrokerError } from '../errors.ts';
+import type { ValidationMode } from './cluster-review.ts';
+import { type Cluster, hasKeySource } from './clusters.ts';
+import type { VerifiedSubject } from './identity.ts';
+import { checkUniqueMembers, type ParsedToken, parseToken } from './jose.ts';
+import { TokenRefused } from './refusal.ts';
+import type { Dead } from './review-cache.ts';
+import { createReviewer, type ReviewEvent, type Reviewer, type ReviewKind } from './reviewer.ts';
+import { readSubject } from './subject.ts';
+import type { Verifier } from './verify.ts';
+
+/** How a subject token was validated; `review` is absent where the cluster's mode asks for none. */
+export interface Validation {
+  readonly mode: ValidationMode;
+  /** `not_asked`: it is due, and nobody asked: in `coatcheck explain`, or a refusal came first. */
+  readonly review?: ReviewKind | 'not_asked';
+}
+
+/** A subject, proven as far as the broker can without asking, and the step that is left. */
+export interface Proof {
+  readonly subject: VerifiedSubject;
+  /** What holds so far. */
+  readonly validation: Validation;
+  /**
+   * The last step before anything is given out.
+   * @param audience the one decided on: the role's, found in the token's `aud`
+   * @throws BrokerError where the API server does not vouch for the token, or cannot be asked
+   */
+  confirm(audience: string): Promise<Validation>;
+}
+
+export type Validate = (
+  token: Secret,
+  wanted: { readonly audience?: string | undefined },
+) => Promise<Proof>;
+
+export interface Validator {
+  /** @throws TokenRefused, and nothing else */
+  readonly validate: Validate;
+  /** Something of this cluster is gone: answers from before do not count any more. */
+  evict(cluster: string, dead: Dead): void;
+  close(): void;
+}
+
+export interface ValidatorOptions {
+  readonly clusters: readonly Cluster[];
+  readonly verifier: Verifier;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** False: no API server is asked about tokens; `confirm` says `not_asked`. For `coatcheck explain`. */
+  readonly asksForReviews?: boolean;
+  readonly onEvent?: ((event: ReviewEvent) => void) | undefined;
+  readonly reviewTimeoutMs?: number;
+}
+
+interface Entry {
+  readonly cluster: Cluster;
+  readonly reviewer: Reviewer | undefined;
+}
+
+export function createValidator(options: ValidatorOptions): Validator {
+  const { clusters, verifier, clock } = options;
+  const entries = new Map<string, Entry>(
+    clusters.map((cluster) => [
+      cluster.name,
+      { cluster, reviewer: findReviewer(cluster, options) },
+    ]),
+  );
+  const keyless = [...entries.values()].filter(({ cluster }) => !hasKeySource(cluster));
+
+  return {
+    validate: async (token, { audience }) => {
+      const raw = token.reveal();
+      const claimed = keyless.length > 0 ? findClaimed(raw, keyless) : undefined;
+      if (claimed) return validateByReview(raw, { ...claimed, audience, clock });
+      const subject = await verifier.verify(token);
+      const entry = entries.get(subject.identity.cluster);
+      if (!entry) throw new TypeError('a subject of a cluster outside the table');
+      return toProof(raw, { subject, entry });
+    },
+    evict: (cluster, dead) => entries.get(cluster)?.reviewer?.evict(dead),
+    close: () => {
+      for (const { reviewer } of entries.values()) reviewer?.close();
+    },
+  };
+}
+
+function findReviewer(cluster: Cluster, options: ValidatorOptions): Reviewer | undefined {
+  const { clock, log, onEvent, asksForReviews = true, reviewTimeoutMs } = options;
+  if (!cluster.review || !asksForReviews) return undefined;
+  return createReviewer({
+    cluster: cluster.name,
+    mode: cluster.validation,
+    settings: cluster.review,
+    clock,
+    log,
+    onEvent,
+    ...(reviewTimeoutMs !== undefined && { timeoutMs: reviewTimeoutMs }),
+  });
+}
+
+/** Signature and claims are known to be good; the API server is asked when everything else has been decided. */
+function toProof(
+  raw: string,
+  { subject, entry }: { subject: VerifiedSubject; entry: Entry },
+): Proof {
+  const { cluster, reviewer } = entry;
+  const mode = cluster.validation;
+  const validation: Validation = cluster.review ? { mode, review: 'not_asked' } : { mode };
+  return {
+    subject,
+    validation,
+    confirm: async (audience) =>
+      reviewer ? { mode, review: await reviewer.review(raw, { subject, audience }) } : validation,
+  };
+}
+
+interface Claimed {
+  readonly token: ParsedToken;
+  readonly issuer: string;
+  readonly entry: Entry;
+}
+
+/** The cluster without keys whose issuer the token states; nothing of the token is believed yet. */
+function findClaimed(raw: string, keyless: readonly Entry[]): Claimed | undefined {
+  let token: ParsedToken;
+  try {
+    token = parseToken(raw);
+  } catch {
+    // The verifier says what is wrong with it.
+    return undefined;
+  }
+  const { iss } = token.payload;
+  if (typeof iss !== 'string') return undefined;
+  const entry = keyless.find(({ cluster }) => cluster.issuers.includes(iss));
+  return entry && { token, issuer: iss, entry };
+}
+
+/**
+ * `review` without keys: nobody may learn which roles exist by a token that nobody vouches for, so the API server is asked
+ * before any role is looked at. Its yes covers the whole payload, because it checked the signature over it; the payload is
+ * read before only to spare it tokens that cannot be good, and its own words must then be the same.
+ */
+async function validateByReview(
+  raw: string,
+  step: Claimed & { audience: string | undefined; clock: Clock },
+): Promise<Proof> {
+  const fingerprint = tokenFingerprint(raw);
+  try {
+    const subject = readClaimed(step, fingerprint);
+    const { cluster, reviewer } = step.entry;
+    const reviewed = chooseReviewed(subject, step.audience);
+    const validation: Validation = {
+      mode: cluster.validation,
+      review: reviewer ? await reviewer.review(raw, { subject, audience: reviewed }) : 'not_asked',
+    };
+    return {
+      subject,
+      validation,
+      confirm: async (audience) => {
+        if (audience === reviewed) return validation;
+        throw new TypeError('another audience was decided on than was reviewed');
+      },
+    };
+  } catch (error) {
+    if (!(error instanceof BrokerError)) throw error;
+    // Without what failed and without facts: both would be of a token that is not proven.
+    const { reason, detail, cause } = error;
+    throw new TokenRefused(reason, { detail, facts: { fingerprint }, cause });
+  }
+}
+
+function readClaimed(
+  { token, issuer, entry: { cluster }, clock }: Claimed & { clock: Clock },
+  fingerprint: string,
+): VerifiedSubject {
+  if (!cluster.algorithms.includes(token.alg)) {
+    throw new BrokerError('token_signature', 'the algorithm is none of the cluster');
+  }
+  checkUniqueMembers(token.payloadText, token.payload, 'payload');
+  return readSubject(token.payload, { fingerprint, cluster: cluster.name, issuer }, clock);
+}
+
+/** The audience that authorize() will decide on. */
+function chooseReviewed({ audiences }: VerifiedSubject, requested: string | undefined): string {
+  const [only] = audiences;
+  if (requested !== undefined) {
+    if (audiences.includes(requested)) return requested;
+    throw new BrokerError('target_refused', 'the requested audience is not in the subject token');
+  }
+  if (only !== undefined && audiences.length === 1) return only;
+  throw new BrokerError('token_audience', 'no audience was asked for and the token has several');
+}
