@@ -78,6 +78,7 @@ export function createBroker(options: BrokerOptions): Broker {
   const validator = createValidator({
     clusters: options.clusters,
     verifier: createVerifier({ keys: clusterKeys, ownIssuers: [issuer], clock }),
+    ownIssuers: [issuer],
     clock,
     log,
     onEvent: metrics.countReviewEvent,

@@ -184,6 +184,7 @@ async function explain(
     validate: createValidator({
       clusters,
       verifier: createVerifier({ keys, ownIssuers: [], clock }),
+      ownIssuers: [],
       clock,
       log,
       // A person's laptop has no credential to ask with; the decision says that nobody was asked.

@@ -50,6 +50,8 @@ export interface Validator {
 export interface ValidatorOptions {
   readonly clusters: readonly Cluster[];
   readonly verifier: Verifier;
+  /** Our own issuer, and former ones: their tokens are never subjects. */
+  readonly ownIssuers: readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
   /** False: no API server is asked about tokens; `confirm` says `not_asked`. For `coatcheck explain`. */
@@ -63,8 +65,12 @@ interface Entry {
   readonly reviewer: Reviewer | undefined;
 }
 
+/** @throws Error if an entry of the clusters table has an issuer of our own. */
 export function createValidator(options: ValidatorOptions): Validator {
-  const { clusters, verifier, clock } = options;
+  const { clusters, verifier, ownIssuers, clock } = options;
+  if (clusters.some(({ issuers }) => issuers.some((issuer) => ownIssuers.includes(issuer)))) {
+    throw new Error("a cluster has the broker's own issuer");
+  }
   const entries = new Map<string, Entry>(
     clusters.map((cluster) => [
       cluster.name,

@@ -55,6 +55,7 @@ export function createTestValidator(
   const validator = createValidator({
     clusters,
     verifier: createVerifier({ keys, clock, ownIssuers: [OWN_ISSUER] }),
+    ownIssuers: [OWN_ISSUER],
     clock,
     log,
     onEvent: (event) => events.push(event),

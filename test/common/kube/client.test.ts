@@ -1,0 +1,128 @@
+// The client of API servers by itself: what it sends, what it believes, how it fails. Reviews through it are in
+// test/broker/identity/review.test.ts.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect } from 'chai';
+import { createKubeClient, KubeError } from '../../../common/kube/client.ts';
+import { type FakeApiServer, startApiServer } from '../../support/api-server.ts';
+
+const PATH = '/apis/authentication.k8s.io/v1/tokenreviews';
+const BODY = { spec: { token: 'not-a-token', audiences: ['payments'] } };
+
+describe('kube client', () => {
+  let server: FakeApiServer;
+  beforeEach(async () => {
+    server = await startApiServer();
+    server.answer = ({ audiences }) => ({ body: { audiences } });
+  });
+  afterEach(() => server.close());
+
+  const create = (more: Partial<Parameters<typeof createKubeClient>[0]> = {}) =>
+    createKubeClient({
+      url: server.url,
+      caFile: server.caFile,
+      tokenFile: server.tokenFile,
+      timeoutMs: 300,
+      ...more,
+    });
+  const failOf = async (client = create()): Promise<KubeError> => {
+    const error = await client.post(PATH, BODY).catch((one: unknown) => one);
+    client.close();
+    if (error instanceof KubeError) return error;
+    throw new Error('it did not fail as it should', { cause: error });
+  };
+
+  it('sends JSON with the credential and keeps the connection', async () => {
+    const client = create({ url: `${server.url}/` });
+    expect(JSON.parse(await client.post(PATH, BODY))).to.deep.equal({ audiences: ['payments'] });
+    await client.post(PATH, BODY);
+    expect(server.connections).to.equal(1);
+    client.close();
+  });
+  it('says once that the CA is another one, and uses it from then on', async () => {
+    let changes = 0;
+    const client = create({
+      onCaChanged: () => {
+        changes += 1;
+      },
+    });
+    await client.post(PATH, BODY);
+    server.rotateCa();
+    server.writeCa();
+    server.closeConnections();
+    await client.post(PATH, BODY);
+    await client.post(PATH, BODY);
+    expect(changes).to.equal(1);
+    client.close();
+  });
+  it('does not believe the certificate of another name', async () => {
+    const url = server.url.replace('127.0.0.1', 'localhost');
+    const { kind, cause } = await failOf(create({ url }));
+    expect(kind).to.equal('unavailable');
+    expect(cause).to.have.property('code', 'ERR_TLS_CERT_ALTNAME_INVALID');
+    expect(server.answered).to.deep.equal([]);
+  });
+
+  const rows: readonly { title: string; prepare: () => void; kind: string; message: RegExp }[] = [
+    {
+      title: 'a refused credential',
+      prepare: () => void server.rotateCredential(),
+      kind: 'unauthorized',
+      message: /^answered 401$/,
+    },
+    {
+      title: 'a missing right',
+      prepare: () => Object.assign(server, { answer: () => ({ status: 403 }) }),
+      kind: 'forbidden',
+      message: /^answered 403$/,
+    },
+    {
+      title: 'silence',
+      prepare: () => server.hold(),
+      kind: 'unavailable',
+      message: /^no answer within 300 ms$/,
+    },
+    {
+      title: 'too much',
+      prepare: () => Object.assign(server, { answer: () => ({ body: 'x'.repeat(300_000) }) }),
+      kind: 'unavailable',
+      message: /^answered more than 262144 bytes$/,
+    },
+    {
+      title: 'a token file of two lines',
+      prepare: () => server.writeCredential('one\ntwo'),
+      kind: 'unreadable',
+      message: /^the token file holds no token$/,
+    },
+    {
+      title: 'a CA file without a certificate',
+      prepare: () => server.writeCa('soon'),
+      kind: 'unreadable',
+      message: /^the CA file holds no certificate$/,
+    },
+  ];
+  for (const { title, prepare, kind, message } of rows) {
+    it(`fails on ${title} as ${kind}`, async () => {
+      prepare();
+      const error = await failOf();
+      expect(error).to.have.property('kind', kind);
+      expect(error.message).to.match(message);
+    });
+  }
+  it('fails on a file that is not there', async () => {
+    expect(await failOf(create({ tokenFile: '/nowhere/token' }))).to.include({
+      kind: 'unreadable',
+      message: 'the token file cannot be read (ENOENT)',
+    });
+  });
+  it('fails where nobody listens', async () => {
+    await server.close();
+    server = await startApiServer();
+    const nobody = createServer();
+    await new Promise<void>((resolve) => nobody.listen(0, '127.0.0.1', resolve));
+    const { port } = nobody.address() as AddressInfo;
+    await new Promise((resolve) => nobody.close(resolve));
+    const error = await failOf(create({ url: `https://127.0.0.1:${port}` }));
+    expect(error).to.include({ kind: 'unavailable', message: 'the connection failed' });
+  });
+});
