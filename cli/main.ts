@@ -45,5 +45,10 @@ async function readStandardInput(): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
+// `coatcheck … | head`: a reader that has seen enough is no failure worth a stack trace.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 // exitCode and not exit(): what was written to a pipe must get out first. Servers resolve when they are up and stay.
 process.exitCode = await main(process.argv.slice(2));
