@@ -1,5 +1,5 @@
 // Compact JWS (RFC 7515) by node:crypto, synchronously: a P-256 signature takes 45 µs, less than a trip to another
-// thread and back. Verification elsewhere is jose's; test/broker/tokens holds the two against one another.
+// thread and back. test/broker/tokens holds it against jose.
 import { createSign, type KeyObject, sign } from 'node:crypto';
 import type { SigningKey } from './keys.ts';
 

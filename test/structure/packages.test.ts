@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
-import { ROOT } from './sources.ts';
+import { ROOT, readSources } from './sources.ts';
 
 type Versions = Record<string, string>;
 interface Manifest {
@@ -51,5 +51,22 @@ describe('structure: packages', () => {
       (name) => !architecture.includes(`\`${name}\``),
     );
     expect(missing).to.deep.equal([]);
+  });
+
+  it('that a program imports are not among those for development', () => {
+    // What reaches a program from its entry; dev/demo.ts runs in a checkout only and is none of them.
+    const sources = new Map(readSources().map((source) => [source.path, source]));
+    const reached = new Set(['cli/main.ts', 'exchange/entry.ts']);
+    for (const file of reached)
+      for (const { target } of sources.get(file)?.imports ?? [])
+        if (sources.has(target)) reached.add(target);
+    expect([...reached]).to.include.members(['broker/tokens/signer.ts', 'dev/main.ts']);
+    const packages = [...reached]
+      .flatMap((file) => sources.get(file)?.imports ?? [])
+      .map(({ target }) => target)
+      .filter((target) => !target.startsWith('node:') && !/\.(ts|json)$/.test(target))
+      .map((target) => target.split('/', target.startsWith('@') ? 2 : 1).join('/'));
+    expect(packages).to.include('express');
+    expect(packages.filter((name) => !(name in manifest.dependencies))).to.deep.equal([]);
   });
 });
