@@ -139,12 +139,14 @@ function send(
   status: number,
   { body, headers }: { body: object; headers?: Readonly<Record<string, string>> | undefined },
 ): void {
-  // A string goes out in one write with the head, a Buffer in a second one.
+  // A string goes out in one write with the head, a Buffer in a second one; and Latin-1 without being encoded, which is
+  // right for ASCII alone.
   const text = JSON.stringify(body);
+  const length = Buffer.byteLength(text);
   response.writeHead(status, {
     'Content-Type': 'application/json',
-    'Content-Length': Buffer.byteLength(text),
+    'Content-Length': length,
     ...headers,
   });
-  response.end(text);
+  response.end(text, length === text.length ? 'latin1' : 'utf8');
 }

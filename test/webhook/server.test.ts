@@ -124,6 +124,13 @@ describe('the webhook over TLS', () => {
     expect(reply.json.response).to.include({ uid: 'u-1', allowed: true, patchType: 'JSONPatch' });
   });
 
+  for (const uid of ['u-é', 'u-語-😀']) {
+    it(`answers ${uid} in UTF-8, as every other text`, async () => {
+      const reply = await send(mutate, { body: toReview().replace('u-1', uid) });
+      expect(reply.json.response).to.include({ uid, allowed: true });
+    });
+  }
+
   it('answers a review of 3 MB, as large as the API server makes them', async () => {
     const object = {
       ...POD,
