@@ -12,7 +12,8 @@ import { type Product, startProduct } from '../harness/product.ts';
 import { requestToken } from '../harness/service-account-token.ts';
 
 const NAME = 'coatcheck-broker.coatcheck.svc';
-const ACCOUNT = 'coatcheck-broker';
+/** The broker's ServiceAccount, in its namespace. */
+export const BROKER_ACCOUNT = 'coatcheck-broker';
 
 export interface Broker {
   readonly process: Product;
@@ -23,6 +24,10 @@ export interface Broker {
   readonly caFile: string;
   /** Writes or replaces a file of roles; the broker takes it in its own time. */
   writeRoles(name: string, roles: readonly object[]): void;
+  /** Replaces its own credential for the API server, as the kubelet does in a pod. */
+  writeCredential(text: string): void;
+  /** A new credential of its ServiceAccount. */
+  requestCredential(): Promise<string>;
   /** One HTTPS request to it, its name verified. */
   send(path: string, form?: Readonly<Record<string, string>>): Promise<BrokerAnswer>;
 }
@@ -40,6 +45,14 @@ export interface BrokerOptions {
   /** An existing folder for its files. */
   folder: string;
   roles: readonly object[];
+  /** Over the fields of its entry in the clusters table, where the API server is; `undefined` takes one away. */
+  entry?: (apiServer: ApiServerFields) => object;
+}
+
+export interface ApiServerFields {
+  readonly url: string;
+  readonly caFile: string;
+  readonly tokenFile: string;
 }
 
 /** Starts the broker; resolves when it has the cluster's keys and the roles. */
@@ -48,6 +61,7 @@ export async function startBroker({
   namespace,
   folder,
   roles,
+  entry = () => ({}),
 }: BrokerOptions): Promise<Broker> {
   const at = (name: string) => path.join(folder, name);
   const [port = 0] = await findFreePorts(1);
@@ -64,17 +78,18 @@ export async function startBroker({
       documents.map((role) => JSON.stringify(role)).join('\n---\n'),
     );
   writeRoles('roles', roles);
-  await namespace.addServiceAccount(ACCOUNT);
+  await namespace.addServiceAccount(BROKER_ACCOUNT);
   // Any ServiceAccount may read the issuer's keys (system:service-account-issuer-discovery): no rights are granted here.
-  writeFileSync(
-    at('broker.token'),
-    await requestToken(cluster, {
+  const requestCredential = () =>
+    requestToken(cluster, {
       namespace: namespace.name,
-      serviceAccount: ACCOUNT,
+      serviceAccount: BROKER_ACCOUNT,
       expirationSeconds: 3600,
-    }),
-  );
-  writeFileSync(at('clusters.yaml'), JSON.stringify(await toClusters(cluster, at('broker.token'))));
+    });
+  const writeCredential = (text: string) => writeFileSync(at('broker.token'), text);
+  writeCredential(await requestCredential());
+  const clusters = await toClusters(cluster, { tokenFile: at('broker.token'), entry });
+  writeFileSync(at('clusters.yaml'), JSON.stringify(clusters));
   const process = await startProduct('broker', {
     issuer: url,
     listen: `127.0.0.1:${port}`,
@@ -90,13 +105,19 @@ export async function startBroker({
     address: `127.0.0.1:${port}`,
     caFile: tls.caFile,
     writeRoles,
+    writeCredential,
+    requestCredential,
     send: (path, form) => send({ port, ca: tls.ca, path, form }),
   };
 }
 
-async function toClusters(cluster: Cluster, tokenFile: string): Promise<object> {
+async function toClusters(
+  cluster: Cluster,
+  { tokenFile, entry }: { tokenFile: string; entry: NonNullable<BrokerOptions['entry']> },
+): Promise<object> {
   const { body } = await cluster.request('GET', '/.well-known/openid-configuration');
   const { server, caFile } = cluster.facts;
+  const apiServer = { url: server, caFile, tokenFile };
   return {
     clusters: [
       {
@@ -104,7 +125,8 @@ async function toClusters(cluster: Cluster, tokenFile: string): Promise<object> 
         kind: 'kubernetes',
         issuer: body.issuer,
         validation: 'offline',
-        keys: { apiServer: { url: server, caFile, tokenFile } },
+        keys: { apiServer },
+        ...entry(apiServer),
       },
     ],
   };
