@@ -69,8 +69,10 @@ export function createBroker(options: BrokerOptions): Broker {
     log,
     onEvent: metrics.countKeysEvent,
   });
+  const ownCluster = options.clusters.find(({ own }) => own)?.name ?? '';
   const roles = createFileSource({
     path: options.rolesPath,
+    ownCluster,
     clock,
     log,
     ...(options.roleLimits && { limits: options.roleLimits }),
@@ -83,7 +85,6 @@ export function createBroker(options: BrokerOptions): Broker {
     log,
     onEvent: metrics.countReviewEvent,
   });
-  const ownCluster = options.clusters.find(({ own }) => own)?.name ?? '';
   const authorize = createAuthorize({
     validate: validator.validate,
     resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
@@ -129,6 +130,8 @@ export function createBroker(options: BrokerOptions): Broker {
     evict: validator.evict,
     findObstacles: () => [
       ...roles.findObstacles(),
+      // Such a process gives out nothing; another replica may.
+      ...(audit.isKeepingUp() ? [] : ['the audit trail is not being written']),
       // Without keys there is nothing to load: the API server is asked about each token.
       ...(options.clusters.every(hasKeySource) ? findKeyObstacles(clusterKeys) : []),
     ],

@@ -24,8 +24,11 @@ export function isMatch(pattern: string, text: string): boolean {
   return true;
 }
 
-/** Whether some text fits both patterns. Quadratic: for reports about roles, not for requests. */
+/** Whether some text fits both patterns. Quadratic where both are globs: for reports about roles, not for requests. */
 export function isOverlap(a: string, b: string): boolean {
+  if (!isGlob(a)) return isMatch(b, a);
+  if (!isGlob(b)) return isMatch(a, b);
+  if (!isSameAsFarAsWritten(a, b)) return false;
   // reach[j]: what is left of `a` and `b` from j on can still meet; computed from the ends backwards.
   let next = new Array<boolean>(b.length + 1).fill(false);
   for (let i = a.length; i >= 0; i--) {
@@ -34,6 +37,15 @@ export function isOverlap(a: string, b: string): boolean {
     next = reach;
   }
   return next[0] ?? false;
+}
+
+/** Whether the letters before the first `*` of either, and those after the last, agree: most pairs end here. */
+function isSameAsFarAsWritten(a: string, b: string): boolean {
+  const head = Math.min(a.indexOf('*'), b.indexOf('*'));
+  const tail = Math.min(a.length - a.lastIndexOf('*'), b.length - b.lastIndexOf('*')) - 1;
+  return (
+    a.slice(0, head) === b.slice(0, head) && a.slice(a.length - tail) === b.slice(b.length - tail)
+  );
 }
 
 function isReachable(step: {

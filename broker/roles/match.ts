@@ -26,18 +26,20 @@ export function matchSubject(
   if (namespace === undefined || serviceAccount === undefined) {
     return { ok: false, failed: { claim: 'kind', got: identity.kind, want: toKind(rule) } };
   }
-  const fields = [
-    { claim: 'cluster', want: cluster, got: identity.cluster },
-    { claim: 'kubernetes.io.namespace', want: namespace, got: identity.namespace },
-    {
-      claim: 'kubernetes.io.serviceaccount.name',
-      want: serviceAccount,
-      got: identity.serviceAccount,
-    },
-  ];
-  const failed = fields.find(({ want, got }) => !isMatch(want, got));
-  if (failed) return { ok: false, failed };
-  return { ok: true, specificity: fields.some(({ want }) => isGlob(want)) ? 'glob' : 'exact' };
+  // Plain steps: this runs once per rule of every role for the audience, on every exchange.
+  if (!isMatch(cluster, identity.cluster)) return fail('cluster', identity.cluster, cluster);
+  if (!isMatch(namespace, identity.namespace))
+    return fail('kubernetes.io.namespace', identity.namespace, namespace);
+  if (!isMatch(serviceAccount, identity.serviceAccount))
+    return fail('kubernetes.io.serviceaccount.name', identity.serviceAccount, serviceAccount);
+  return isGlob(cluster) || isGlob(namespace) || isGlob(serviceAccount) ? FITS_AS_GLOB : FITS;
+}
+
+const FITS: Match = { ok: true, specificity: 'exact' };
+const FITS_AS_GLOB: Match = { ok: true, specificity: 'glob' };
+
+function fail(claim: string, got: string, want: string): Match {
+  return { ok: false, failed: { claim, got, want } };
 }
 
 function toKind(rule: SubjectRule): string {

@@ -483,8 +483,12 @@ describe('failures of ours', () => {
       const answer = await plain(broker);
       expect(answer.status).to.equal(503);
       expect(answer.body).to.deep.include({ reason: 'unavailable' });
+      const ready = async () => (await fetch(`${broker.running.operationsUrl}/readyz`)).text();
+      expect(await ready()).to.equal('the audit trail is not being written\n');
       written = total;
       expect((await plain(broker)).status, 'once it is written').to.equal(200);
+      written = total;
+      expect(await ready()).to.equal('ok\n');
     } finally {
       await broker.stop();
     }

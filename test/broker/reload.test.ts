@@ -58,6 +58,14 @@ spec: { audience: late, subjects: [{ namespace: shop, serviceAccount: checkout }
     expect(await ask('other')).to.equal('served');
   });
 
+  it('says what deserves a second look, with the own cluster in mind', () => {
+    const line = broker.log.find(({ msg }) => msg === 'roles deserve a second look');
+    const findings = line?.findings as { kind: string; role: string; other: string }[];
+    expect(findings.map(({ kind, role, other }) => [kind, role, other])).to.deep.equal([
+      ['ambiguous', 'twin-a', 'twin-b'],
+    ]);
+  });
+
   it('takes away what was deleted', async () => {
     rmSync(path.join(broker.rolesDir, 'roles.yaml'));
     await broker.running.broker.roles.reload();

@@ -209,6 +209,27 @@ describe('roles from files', () => {
     await source.reload();
     expect(lines.at(-1)).to.contain('"msg":"roles loaded"');
   });
+  it('does not lint so many rules that nobody would be served meanwhile', async () => {
+    const log = createLogger({
+      level: 'debug',
+      process: 'test',
+      stream: { write: (line) => lines.push(line) },
+    });
+    source = createFileSource({ path: folder, clock, log, ownCluster: 'here' });
+    const globs = Array.from(
+      { length: 251 },
+      (_, i) => `{ namespace: "a${i}-*", serviceAccount: b }`,
+    );
+    const many = (name: string) =>
+      role(name).replace(/subjects: .*/, `subjects: [${globs.slice(1).join(', ')}]`);
+    await write('a.yaml', ['a', 'b', 'c', 'd'].map(many).join('---\n'));
+    await source.reload();
+    expect(lines.at(-1)).to.contain('"msg":"roles deserve a second look"');
+    await write('b.yaml', role('e'));
+    await source.reload();
+    expect(lines.at(-1)).to.match(/"rules":1001.*too many rules to be linted/);
+    expect(source.current().all).to.have.length(5);
+  });
   it('refuses a file larger than 1 MiB', async () => {
     await write('a.yaml', `${role('a')}#${'x'.repeat(1024 * 1024)}`);
     await source.reload();
