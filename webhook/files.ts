@@ -27,23 +27,30 @@ const MAX_BROKER_CA_BYTES = 64 * 1024;
 // The exchange takes no more (exchange/trust.ts): a bundle with more would stop every injected pod.
 const MAX_BROKER_CA_CERTIFICATES = 16;
 
+interface Serving {
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa?: string;
+}
+
 /** Reads all files. @throws SettingsError that names every setting whose file is missing or unusable. */
 export async function readFiles(settings: FileSettings): Promise<Files> {
   const problems: string[] = [];
+  const serving = await readServing(settings, problems);
+  const brokerCa = await findBrokerCa(settings.brokerCaFile, problems);
+  if (problems.length > 0) throw new SettingsError(problems);
+  return { ...serving, ...(brokerCa !== undefined && { brokerCa }) };
+}
+
+/** What the listener needs; what is wrong goes to `problems`. */
+async function readServing(settings: FileSettings, problems: string[]): Promise<Serving> {
   const cert = await readText('COATCHECK_TLS_CERT_FILE', settings.tlsCertFile, problems);
   const key = await readText('COATCHECK_TLS_KEY_FILE', settings.tlsKeyFile, problems);
   const clientCa = await readText('COATCHECK_CLIENT_CA_FILE', settings.clientCaFile, problems);
-  const brokerCa = await findBrokerCa(settings.brokerCaFile, problems);
   if (cert !== '' && key !== '') problems.push(...findPairProblems(cert, key));
   if (clientCa !== '' && findCertificates(clientCa).length === 0)
     problems.push('COATCHECK_CLIENT_CA_FILE must hold PEM certificates');
-  if (problems.length > 0) throw new SettingsError(problems);
-  return {
-    cert,
-    key,
-    ...(clientCa !== '' && { clientCa }),
-    ...(brokerCa !== undefined && { brokerCa }),
-  };
+  return { cert, key, ...(clientCa !== '' && { clientCa }) };
 }
 
 function findCertificates(pem: string): readonly string[] {
@@ -133,32 +140,50 @@ export interface FileWatch {
   stop(): void;
 }
 
-/** Looks at the files every `reloadSeconds`. What is unusable is told once and the last good content stays. */
+/**
+ * Looks at the files every `reloadSeconds`. What is unusable is told once and the last good content stays; the listener's
+ * files and the broker's authorities apart, so that a broken one of these never keeps an expiring certificate in use.
+ */
 export function watchFiles(options: WatchOptions): FileWatch {
   const { settings, onChange, metrics, log, clock } = options;
   const stopping = new AbortController();
   let current = options.initial;
-  let lastProblem = '';
-  const check = async (): Promise<void> => {
-    try {
-      const next = await readFiles(settings);
-      lastProblem = '';
-      // The authorities of callers are part of the listener and change with a restart.
-      const isNewPair = next.cert !== current.cert || next.key !== current.key;
-      const isNewCa = next.brokerCa !== current.brokerCa;
-      if (!isNewPair && !isNewCa) return;
-      current = { ...next, ...(current.clientCa !== undefined && { clientCa: current.clientCa }) };
-      onChange(current);
-      if (isNewPair) metrics.countReload('certificate', 'ok');
-      if (isNewCa) metrics.countReload('broker_ca', 'ok');
-      log.info({ certificate: isNewPair, brokerCa: isNewCa }, 'files reloaded');
-    } catch (error) {
-      const problem = (error as Error).message;
-      if (problem === lastProblem) return;
-      lastProblem = problem;
-      metrics.countReload('certificate', 'refused');
-      log.warn({ err: error }, 'files changed but cannot be used; the last good ones stay');
+  const told = { certificate: '', broker_ca: '' };
+  const isUsable = (what: keyof typeof told, problems: readonly string[]): boolean => {
+    const text = problems.join('; ');
+    if (text !== '' && text !== told[what]) {
+      metrics.countReload(what, 'refused');
+      log.warn({ what, problems }, 'files changed but cannot be used; the last good ones stay');
     }
+    told[what] = text;
+    return text === '';
+  };
+  const check = async (): Promise<void> => {
+    const servingProblems: string[] = [];
+    const caProblems: string[] = [];
+    const serving = await readServing(settings, servingProblems);
+    const brokerCa = await findBrokerCa(settings.brokerCaFile, caProblems);
+    const isNewServing =
+      isUsable('certificate', servingProblems) &&
+      (['cert', 'key', 'clientCa'] as const).some((name) => serving[name] !== current[name]);
+    const isNewCa = isUsable('broker_ca', caProblems) && brokerCa !== current.brokerCa;
+    if (!isNewServing && !isNewCa) return;
+    const next = {
+      ...current,
+      ...(isNewServing && serving),
+      ...(isNewCa && brokerCa !== undefined && { brokerCa }),
+    };
+    try {
+      onChange(next);
+    } catch (error) {
+      // The listener is stricter than we are (a key that is too short, say). Tried again at the next look.
+      isUsable('certificate', [(error as Error).message]);
+      return;
+    }
+    current = next;
+    if (isNewServing) metrics.countReload('certificate', 'ok');
+    if (isNewCa) metrics.countReload('broker_ca', 'ok');
+    log.info({ certificate: isNewServing, brokerCa: isNewCa }, 'files reloaded');
   };
   const loop = async (): Promise<void> => {
     while (!stopping.signal.aborted) {

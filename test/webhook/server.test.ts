@@ -9,7 +9,9 @@ import { expect } from 'chai';
 import { issueAuthority, issueCertificate } from '../../common/certificates.ts';
 import { systemClock } from '../../common/clock.ts';
 import { createLogger } from '../../common/log.ts';
+import { readFiles, watchFiles } from '../../webhook/files.ts';
 import { type RunningWebhook, startWebhook } from '../../webhook/main.ts';
+import { createMetrics } from '../../webhook/metrics.ts';
 import { readWebhookSettings } from '../../webhook/settings.ts';
 import { keep } from '../support/tokens.ts';
 
@@ -340,6 +342,79 @@ describe('the webhook over TLS', () => {
     expect(await injectedCa()).to.equal(`${authority.certificate.trim()}\n${next.trim()}\n`);
   });
 
+  it('takes a new certificate also while the file of the broker’s CA is broken, and the other way round', async () => {
+    await webhook.stop();
+    const file = path.join(folder, 'ca.crt');
+    await writeFile(file, authority.certificate);
+    webhook = await start([`--broker-ca-file=${file}`]);
+    const subject = () =>
+      new Promise<string>((resolve, reject) => {
+        const { hostname, port } = new URL(webhook.url);
+        const socket = tls.connect({
+          host: hostname,
+          port: Number(port),
+          ca: authority.certificate,
+        });
+        socket.once('secureConnect', () => {
+          resolve(String(socket.getPeerCertificate().subject.CN));
+          socket.destroy();
+        });
+        socket.once('error', reject);
+      });
+    const ca = async (): Promise<string> => {
+      const reply = await send(`${webhook.url}/mutate`, { body: toReview() });
+      return Buffer.from(reply.json.response.patch, 'base64').toString();
+    };
+    const before = lines.length;
+    await writeFile(file, 'cut off');
+    await writePair('second');
+    await webhook.files.check();
+    await webhook.files.check();
+    expect(await subject()).to.equal('second');
+    expect(await ca()).to.include(authority.certificate.slice(30, 80));
+    const said = lines.slice(before).filter((line) => line.includes('cannot be used'));
+    expect(said).to.have.lengthOf(1);
+    expect(said[0]).to.include('COATCHECK_BROKER_CA_FILE must hold PEM certificates');
+    const next = issueAuthority({ commonName: 'next', ...validity }).certificate;
+    await writeFile(file, next);
+    await writeFile(path.join(folder, 'tls.key'), 'cut off');
+    await webhook.files.check();
+    expect(await subject()).to.equal('second');
+    expect(await ca()).to.include(next.slice(30, 80));
+  });
+
+  it('goes on looking at its files after the listener has refused what they hold', async () => {
+    const settings = readWebhookSettings({
+      args: [
+        `--tls-cert-file=${folder}/tls.crt`,
+        `--tls-key-file=${folder}/tls.key`,
+        '--broker-url=https://broker.example.io',
+        '--image=registry.example.io/exchange:1',
+      ],
+    });
+    const taken: string[] = [];
+    const watch = watchFiles({
+      settings,
+      initial: await readFiles(settings),
+      metrics: createMetrics(),
+      log: createLogger({
+        level: 'debug',
+        process: 'webhook',
+        stream: { write: (line) => lines.push(line) },
+      }),
+      clock: systemClock,
+      onChange: ({ cert }) => {
+        taken.push(cert);
+        if (taken.length === 1) throw new Error('ee key too small');
+      },
+    });
+    await writePair('second');
+    for (let i = 0; i < 3; i++) await watch.check();
+    watch.stop();
+    expect(taken).to.have.lengthOf(2);
+    expect(lines.join('')).to.include('ee key too small');
+  });
+
   it('turns callers without a certificate away where the operator asks for one', async () => {
     await webhook.stop();
     const file = path.join(folder, 'clients.crt');
@@ -372,6 +447,21 @@ describe('the webhook over TLS', () => {
       'turned away',
       'turned away',
       200,
+    ]);
+    // Authorities are rotated too: first both are known, then only the next one.
+    await writeFile(file, `${authority.certificate}${stranger.certificate}`);
+    await webhook.files.check();
+    expect([await ask(), await ask(forged), await ask(known)]).to.deep.equal([
+      'turned away',
+      200,
+      200,
+    ]);
+    await writeFile(file, stranger.certificate);
+    await webhook.files.check();
+    expect([await ask(), await ask(forged), await ask(known)]).to.deep.equal([
+      'turned away',
+      200,
+      'turned away',
     ]);
   });
 
