@@ -20,6 +20,8 @@ interface Known {
 }
 
 const ASK_OPERATOR = 'give the correlation id to the operator of the broker';
+const ASK_WITHOUT_ID =
+  'ask the operator of the broker; without a correlation id this may be the answer of a proxy before it';
 const NOT_OURS =
   'check the versions of exchange and broker; this request should never be refused so';
 
@@ -147,7 +149,8 @@ export function toRefusal(refusal: Refusal): Failure {
   const code = reason ?? `http_${status}`;
   // 408 and 425 are the other two statuses that ask for a second try (RFC 9110 §15.5.9, RFC 8470 §5.2).
   if (status >= 500 || status === 429 || status === 408 || status === 425) {
-    return { code, pace: 'fast', text, advice: ASK_OPERATOR, ...details };
+    const advice = correlationId === undefined ? ASK_WITHOUT_ID : ASK_OPERATOR;
+    return { code, pace: 'fast', text, advice, ...details };
   }
   const known = reason === undefined ? undefined : BROKER_REASONS[reason];
   const fallback: Known = {

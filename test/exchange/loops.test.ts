@@ -332,6 +332,14 @@ describe('exchange failures', () => {
     });
   }
 
+  it('advises to give the correlation id only where there is one', () => {
+    const refusal = { status: 503, reason: undefined, text: undefined, retryAfterMs: undefined };
+    expect(toRefusal({ ...refusal, correlationId: 'c-1' }).advice).to.match(
+      /^give the correlation/,
+    );
+    expect(toRefusal({ ...refusal, correlationId: undefined }).advice).to.include('a proxy');
+  });
+
   it('refuses to make a failure that is not in its list', () => {
     expect(() => createFailure('nonsense', '')).to.throw(TypeError);
   });
