@@ -1,4 +1,4 @@
-// The audit trail: one JSON line per decision on standard output, written before the caller gets its answer. Only the
+// The audit trail: one JSON line per decision on standard output, handed over before the caller gets its answer. Only the
 // fields of AuditRecord ever leave; a token is there by its fingerprint. docs/broker.md has the table.
 import { scrubTokens } from '../common/secret.ts';
 import type { Decision } from './authorize.ts';

@@ -148,6 +148,7 @@ async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft):
     token: role.token,
     ceilingSeconds: deps.maxTtlSeconds,
     subjectExpiresAt: subject.expiresAt,
+    isBound: subject.identity.pod !== undefined,
   });
   draft.expiry = expiry;
   if (expiry.expiresAt <= issuedAt) {

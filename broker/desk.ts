@@ -1,5 +1,5 @@
 // Where a dialect hands in a request and gets the outcome: decide, issue, record, count, log, in that order and always
-// all of it. No dialect can give out a token without its audit record, which is written before the caller's answer.
+// all of it. No dialect can give out a token without its audit record, which is handed over before the caller's answer.
 
 import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';

@@ -20,7 +20,10 @@ export interface TokenResponse {
   /** Seconds. */
   readonly expires_in: number;
   readonly scope: string;
-  /** Ours: what set `expires_in`: `ttl`, `maxTtl`, `ceiling` (the broker's) or `subject` (the subject token's `exp`). */
+  /**
+   * Ours: what set `expires_in`: `ttl`, `maxTtl`, `ceiling` (the broker's), `unbound` (an hour, without a pod) or
+   * `subject` (the subject token's `exp`).
+   */
   readonly expiry_cap?: string;
   /** Ours: the CA bundle to trust from now on, sent when the caller's differs ({@link HEADER_CA_DIGEST}). PEM. */
   readonly ca_bundle?: string;

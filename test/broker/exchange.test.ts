@@ -217,6 +217,31 @@ describe('token lifetime over HTTP', () => {
     }
   });
 
+  it('ends after an hour without a pod, whatever the role says, and says so', async () => {
+    const roles = `apiVersion: auth.example.io/v1alpha1
+kind: TokenRole
+metadata: { name: long }
+spec:
+  audience: batch
+  requirePod: false
+  subjects: [{ namespace: shop, serviceAccount: checkout }]
+  token: { ttl: 5h, maxTtl: 5h, outliveSubject: true }`;
+    const broker = await startTestBroker('lifetime-unbound', { roles });
+    try {
+      const ask = (pod?: null) =>
+        broker.exchange({
+          subject_token: broker.issuer.token({
+            audiences: ['batch'],
+            ...(pod === null && { pod, node: null }),
+          }),
+        });
+      expect((await ask(null)).body).to.include({ expires_in: 3600, expiry_cap: 'unbound' });
+      expect((await ask()).body).to.include({ expires_in: 18_000, expiry_cap: 'ttl' });
+    } finally {
+      await broker.stop();
+    }
+  });
+
   it('ends at the ceiling of the broker, and says so', async () => {
     const broker = await startTestBroker('ceiling', { maxTokenTtlSeconds: 60 });
     try {

@@ -60,7 +60,13 @@ describe('claims of a client token', () => {
 
 describe('expiry', () => {
   const token = { ttlSeconds: 900, maxTtlSeconds: 3600, outliveSubject: false };
-  const base = { issuedAt: 1000, token, ceilingSeconds: 86_400, subjectExpiresAt: 5000 };
+  const base = {
+    issuedAt: 1000,
+    token,
+    ceilingSeconds: 86_400,
+    subjectExpiresAt: 5000,
+    isBound: true,
+  };
   const rows: readonly {
     name: string;
     given: Parameters<typeof limitExpiry>[0];
@@ -86,6 +92,20 @@ describe('expiry', () => {
       name: 'not the subject where the role lets it outlive',
       given: { ...base, token: { ...token, outliveSubject: true }, subjectExpiresAt: 1200 },
       expected: { expiresAt: 1900, cap: 'ttl' },
+    },
+    {
+      name: 'an hour without a pod, whatever the role allows',
+      given: {
+        ...base,
+        isBound: false,
+        token: { ttlSeconds: 7200, maxTtlSeconds: 7200, outliveSubject: true },
+      },
+      expected: { expiresAt: 4600, cap: 'unbound' },
+    },
+    {
+      name: 'two hours with a pod, where the role allows it',
+      given: { ...base, token: { ttlSeconds: 7200, maxTtlSeconds: 7200, outliveSubject: true } },
+      expected: { expiresAt: 8200, cap: 'ttl' },
     },
     {
       name: 'in the past where nothing is left',
@@ -119,6 +139,7 @@ describe('expiry', () => {
             token: { ttlSeconds, maxTtlSeconds, outliveSubject },
             ceilingSeconds,
             subjectExpiresAt: 1000 + left,
+            isBound: true,
           });
           const all = [
             ttlSeconds,
