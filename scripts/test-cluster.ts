@@ -1,13 +1,16 @@
-// `make test-cluster`: the product on a real kube-apiserver. Builds what it needs into a cache outside the checkout,
+// `make test-cluster`: the product on a real kube-apiserver, and on a real node. Builds what it needs into a cache outside the checkout,
 // then runs the suites inside namespaces of their own (test/cluster/README.md). Arguments go to mocha.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { findLack, openBinaries } from '../test/cluster/harness/binaries.ts';
 import { findIsolation, isolate } from '../test/cluster/harness/isolation.ts';
+import { findNodeLack } from '../test/cluster/harness/node/programs.ts';
+import { dieWithParent } from '../test/cluster/harness/process.ts';
 import { ROOT, runTiers } from './tiers.ts';
 
 const HARNESS = path.join(ROOT, 'test/cluster/harness/main.ts');
+const NODE_HARNESS = path.join(ROOT, 'test/cluster/harness/node/run.ts');
 const foreign = Boolean(process.env.TEST_KUBECONFIG);
 
 /** With TEST_KUBECONFIG nothing is built or isolated: the cluster is out there. */
@@ -18,6 +21,12 @@ function findWhatLacks(): string | undefined {
     : 'with TEST_KUBECONFIG, set TEST_CALLBACK_HOST to the address at which that cluster reaches this machine (the webhook runs here)';
 }
 
+function findWhatNodeLacks(): string | undefined {
+  return foreign
+    ? 'its suites bring their own images, and run on a node of their own alone'
+    : findNodeLack(process.env);
+}
+
 const lack = findWhatLacks();
 const isolation = foreign || lack !== undefined ? 'none' : findIsolation();
 if (lack === undefined) await prepare();
@@ -25,13 +34,32 @@ if (lack === undefined) await prepare();
 await runTiers('test-cluster', [
   {
     name: 'cluster',
-    specs: ['test/cluster/*/**/*.test.ts'],
+    specs: ['test/cluster/!(node-*)/**/*.test.ts'],
     findLack: () => lack,
     wrap: (command, folder) => {
       const work = path.join(folder, 'work');
       mkdirSync(work);
       return isolate(isolation, work, [process.execPath, HARNESS, ...command]);
     },
+  },
+  {
+    // Pods really run: the node's own harness makes the namespaces, and builds what is missing.
+    name: 'node',
+    specs: ['test/cluster/node-!(clean)/**/*.test.ts'],
+    findLack: findWhatNodeLacks,
+    wrap: (command, folder) => [
+      ...dieWithParent(),
+      process.execPath,
+      NODE_HARNESS,
+      path.join(folder, 'work'),
+      ...command,
+    ],
+  },
+  {
+    // Outside of all namespaces: it starts nodes and looks at what they leave.
+    name: 'node-clean',
+    specs: ['test/cluster/node-clean/**/*.test.ts'],
+    findLack: findWhatNodeLacks,
   },
 ]);
 

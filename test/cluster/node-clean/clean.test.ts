@@ -25,8 +25,18 @@ interface Run {
 describe('a node', function () {
   this.timeout(180_000);
   let before: Record<string, unknown>;
+  const runs: Run[] = [];
+  const start = (name: string, ...args: string[]) => {
+    const run = startRun(name, ...args);
+    runs.push(run);
+    return run;
+  };
   beforeEach(() => {
     before = readTraces();
+  });
+  // Of a test that failed in between.
+  afterEach(() => {
+    for (const { child } of runs.splice(0)) child.kill('SIGKILL');
   });
 
   it('leaves nothing when it ends well', async () => {
@@ -55,6 +65,7 @@ describe('a node', function () {
     const run = start('killed-with-guard', 'stay');
     await run.isUp;
     const guard = listProcesses(run.id).find((line) => line.includes('guard.ts'));
+    expect(guard).to.be.a('string');
     process.kill(Number.parseInt(guard ?? '', 10), 'SIGKILL');
     run.child.kill('SIGKILL');
     await waitFor(async () => listProcesses(run.id).length === 0, { what: 'the run to be gone' });
@@ -65,7 +76,7 @@ describe('a node', function () {
   });
 });
 
-function start(name: string, ...args: string[]): Run {
+function startRun(name: string, ...args: string[]): Run {
   const id = randomUUID();
   const folder = path.resolve(OUTPUT, name);
   const workFolder = path.join(folder, 'work');

@@ -61,5 +61,5 @@ export function listProcesses(run: string): string[] {
   return readdirSync('/proc')
     .filter((pid) => /^\d+$/.test(pid))
     .filter((pid) => read(pid, 'environ').includes(`${RUN_VARIABLE}=${run}\0`))
-    .map((pid) => `${pid} ${read(pid, 'cmdline').replaceAll('\0', ' ').slice(0, 80)}`);
+    .map((pid) => `${pid} ${read(pid, 'cmdline').replaceAll('\0', ' ')}`);
 }

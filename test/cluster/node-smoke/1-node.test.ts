@@ -68,7 +68,9 @@ describe('a node of our own', function () {
   });
 
   it('answers a pod that calls its own Service', async () => {
-    const answer = await cluster.exec(named('server'), 'wget', '-qO-', 'http://server/');
+    // Its short name is the pod's own, in its /etc/hosts.
+    const url = `http://server.${namespace.name}.svc/`;
+    const answer = await cluster.exec(named('server'), 'wget', '-qO-', url);
     expect(answer).to.deep.equal({ code: 0, stdout: 'hello from the server\n', stderr: '' });
   });
 
