@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { command, run } from '../../../broker/commands/explain.ts';
+import { startApiServer } from '../../support/api-server.ts';
 import { keep } from '../../support/tokens.ts';
 import { startTestBroker, type TestBroker } from '../harness.ts';
 
@@ -20,14 +21,18 @@ describe('explain', () => {
   });
   after(() => broker.stop());
 
-  async function explain(token: string, args: readonly string[] = []): Promise<Outcome> {
+  async function explain(
+    token: string,
+    args: readonly string[] = [],
+    clustersFile = broker.clustersFile,
+  ): Promise<Outcome> {
     const file = path.join(path.dirname(broker.clustersFile), 'token');
     writeFileSync(file, `${token}\n`);
     return runExplain([
       '--token-file',
       file,
       '--clusters-file',
-      broker.clustersFile,
+      clustersFile,
       '--roles',
       broker.rolesDir,
       ...args,
@@ -280,6 +285,36 @@ describe('explain', () => {
   it('teaches its use', () => {
     expect(command.help()).to.contain('--token-file').and.to.contain('Exit codes: 0 allowed');
   });
+
+  for (const { mode, keys } of [
+    { mode: 'hybrid', keys: true },
+    { mode: 'review', keys: false },
+  ]) {
+    it(`asks no API server for a cluster with ${mode}, and says so`, async () => {
+      const server = await startApiServer();
+      const { url, caFile, tokenFile } = server;
+      const entry = {
+        name: 'local',
+        kind: 'kubernetes',
+        issuer: broker.issuer.issuer,
+        validation: mode,
+        review: { url, caFile, tokenFile },
+        ...(keys && { keys: { url: broker.issuer.jwksUrl } }),
+      };
+      const folder = path.dirname(broker.clustersFile);
+      const clustersFile = path.join(folder, `${mode}.yaml`);
+      writeFileSync(clustersFile, JSON.stringify({ clusters: [entry] }));
+      const explainBy = (token: string) => explain(token, [], clustersFile);
+      const { code, stdout } = await explainBy(broker.issuer.token());
+      expect(code, stdout).to.equal(0);
+      expect(stdout).to.match(
+        new RegExp(`^validated +${mode}: the API server was not asked$`, 'm'),
+      );
+      expect((await explainBy(broker.issuer.token({ namespace: 'other' }))).code).to.equal(1);
+      expect(server.answered).to.deep.equal([]);
+      await server.close();
+    });
+  }
 });
 
 /** The two decisions are taken one after the other: what was compared with the time differs by their distance. */
