@@ -24,7 +24,7 @@ import {
 } from '../../exchange/failure.ts';
 import { findToken, writeTokens } from '../../exchange/file.ts';
 import { findServiceAccount, readIdentity } from '../../exchange/identity.ts';
-import { readExchangeSettings } from '../../exchange/settings.ts';
+import { EXCHANGE_SETTINGS, readExchangeSettings } from '../../exchange/settings.ts';
 import { describeFailures, writeTermination } from '../../exchange/termination.ts';
 import { parseBundle, toNextTrust } from '../../exchange/trust.ts';
 import { keep } from '../support/tokens.ts';
@@ -313,6 +313,13 @@ describe('exchange files', () => {
     writeTokens([{ name: 'orders', content }], options());
     expect(existsSync(path.join(options().root, 'orders/token'))).to.equal(true);
   });
+});
+
+describe('the words of the settings of the exchange', () => {
+  for (const [name, { doc }] of Object.entries(EXCHANGE_SETTINGS)) {
+    it(`begin with a capital letter and end without a stop for ${name}`, () =>
+      expect(doc).to.match(/^[A-Z`].*[^.]$/));
+  }
 });
 
 describe('docs/exchange.md', () => {

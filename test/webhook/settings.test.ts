@@ -205,6 +205,13 @@ describe('settings of the webhook', () => {
   });
 });
 
+describe('the words of the settings of the webhook', () => {
+  for (const [name, { doc }] of Object.entries(WEBHOOK_TABLE)) {
+    it(`begin with a capital letter and end without a stop for ${name}`, () =>
+      expect(doc).to.match(/^[A-Z`].*[^.]$/));
+  }
+});
+
 describe('the webhook process', () => {
   let folder: string;
   before(() => {
