@@ -14,7 +14,7 @@ const SETTINGS = [
   'net/ipv4/ip_forward',
   'net/netfilter/nf_conntrack_max',
 ];
-const FOLDERS = ['/run', '/var/lib', '/var/log', '/etc', '/opt', '/tmp'];
+const FOLDERS = ['/run', '/var/lib', '/var/log', '/etc', '/opt'];
 
 /** Everything but processes. */
 export function readTraces(): Record<string, unknown> {
