@@ -204,6 +204,48 @@ describe('broker server', () => {
     });
   }
 
+  for (const { name, head, chunks, answered } of [
+    {
+      name: 'in many chunks',
+      head: 'Transfer-Encoding: chunked',
+      chunks: 12,
+      answered: 'grant_unsupported',
+    },
+    {
+      name: 'of more than 64 KiB',
+      head: `Content-Length: ${70 * 1024}`,
+      chunks: 0,
+      answered: 'body_invalid',
+    },
+  ]) {
+    it(`reads a body ${name} to its end and answers ${answered}`, async () => {
+      const body = chunks > 0 ? toChunks('grant_type=x', chunks) : 'a'.repeat(70 * 1024);
+      const answer = await sendRaw(
+        `POST /oauth2/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n${head}\r\n\r\n${body}`,
+      );
+      expect(answer).to.contain(`"reason":"${answered}"`);
+    });
+  }
+
+  it('cuts a body that does not end', async () => {
+    const { hostname, port } = new URL(broker.url);
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => undefined);
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.write('POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n');
+    const megabyte = Buffer.alloc(1024 * 1024, 'a');
+    for (let sent = 0; sent < 12 && !socket.destroyed; sent++)
+      await new Promise<void>((resolve) => socket.write(megabyte, () => resolve()));
+    await closed;
+    expect(broker.audit.at(-1)).to.include({ outcome: 'deny', reason: 'body_invalid' });
+  });
+
+  function toChunks(text: string, count: number): string {
+    const size = Math.ceil(text.length / count);
+    const parts = Array.from({ length: count }, (_, i) => text.slice(i * size, (i + 1) * size));
+    return `${parts.map((part) => `${part.length.toString(16)}\r\n${part}\r\n`).join('')}0\r\n\r\n`;
+  }
+
   it('does not count a caller that went away as served', async () => {
     const { hostname, port } = new URL(broker.url);
     const socket = connect(Number(port), hostname);

@@ -71,7 +71,7 @@ describe('form', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         try {
-          parseForm(bytes);
+          parseForm(Buffer.from(bytes));
         } catch (error) {
           expect(error).to.be.instanceOf(BrokerError);
         }
