@@ -1,5 +1,6 @@
 // A TokenReview (authentication.k8s.io/v1) as it is asked and what its answer proves. Pure. Only an answer that is wholly
 // as expected is a yes; one that speaks of somebody else than the token does is a no, however friendly it is.
+import { KubeError } from '../../common/kube/client.ts';
 import { scrubTokens } from '../../common/secret.ts';
 import type { Checked } from './claims.ts';
 import type { VerifiedSubject } from './identity.ts';
@@ -23,18 +24,18 @@ export function toTokenReview({ token, audience }: ReviewQuestion): object {
 
 /**
  * Reads the answer's status.
- * @throws Error if the text is no TokenReview; the message quotes nothing, since API servers echo the token.
+ * @throws KubeError if the text is no TokenReview; the message quotes nothing, since API servers echo the token.
  */
 export function parseReview(text: string): Readonly<Record<string, unknown>> {
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch {
-    throw new Error('the answer is not JSON');
+    throw new KubeError('unavailable', 'the answer is not JSON');
   }
   const { kind, status } = toObject(document);
   if (kind !== 'TokenReview' || typeof status !== 'object' || status === null) {
-    throw new Error('the answer is no TokenReview');
+    throw new KubeError('unavailable', 'the answer is no TokenReview');
   }
   return toObject(status);
 }

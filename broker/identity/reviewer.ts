@@ -89,18 +89,16 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
   });
   const ask = createAsk({ ...options, client });
 
-  function reviewOnce(question: Question): Promise<void> {
-    const key = toKey(question);
+  function reviewOnce(key: string, question: Question): Promise<void> {
     const remember = cache.begin();
     const flight = limiter
       .run(() => ask(question))
       .then(
         () => remember({ key, identity: question.subject.identity, until: toEnd(question) }),
         (error: unknown) => {
-          const failure = toFailure(error, cluster);
-          if (failure.reason !== 'kube_unavailable' && failure.reason !== 'too_many_requests')
-            cache.forgetPod(question.subject.identity);
-          throw failure;
+          // The API server has spoken: what it said before of this pod counts no more.
+          if (error instanceof BrokerError) cache.forgetPod(question.subject.identity);
+          throw toFailure(error, cluster);
         },
       )
       .finally(() => flights.delete(key));
@@ -139,7 +137,7 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
       if (cache.isAccepted(key)) return spare('cached');
       const flight = flights.get(key);
       try {
-        await (flight ?? reviewOnce(question));
+        await (flight ?? reviewOnce(key, question));
       } catch (error) {
         if (mayPassAsRecent(error, question)) return spare('recent');
         throw error;
@@ -202,12 +200,12 @@ const NEEDS: Readonly<Record<KubeError['kind'], string>> = {
   unavailable: 'an API server that answers',
 };
 
-function toFailure(error: unknown, cluster: string): BrokerError {
-  if (error instanceof BrokerError) return error;
+function toFailure(error: unknown, cluster: string): unknown {
   if (error instanceof LimiterFull) {
     return new BrokerError('too_many_requests', `cluster ${cluster}: reviews: ${error.message}`);
   }
-  const { message } = error as Error;
+  if (!(error instanceof KubeError)) return error;
+  const { message } = error;
   return new BrokerError('kube_unavailable', `cluster ${cluster}: TokenReview: ${message}`, {
     cause: error,
   });
