@@ -241,6 +241,24 @@ const ROWS: readonly Row[] = [
     allowed: exchange(() => ({ audience: ['payments', 'payments'] })),
   },
   {
+    name: 'a scope that is blank',
+    reason: 'scope_refused',
+    refused: exchange(() => ({ scope: '  ' })),
+    allowed: exchange(() => ({ scope: ' payments:read  payments:write ' })),
+  },
+  {
+    name: 'more scopes than a role can hold',
+    reason: 'scope_refused',
+    refused: exchange(() => ({ scope: Array.from({ length: 101 }, (_, i) => `s${i}`).join(' ') })),
+    allowed: exchange(() => ({ scope: 'payments:read '.repeat(101) })),
+  },
+  {
+    name: 'a scope longer than a role can hold',
+    reason: 'scope_refused',
+    refused: exchange(() => ({ scope: 'a'.repeat(129) })),
+    allowed: exchange(() => ({ scope: 'payments:read' })),
+  },
+  {
     name: 'a scope outside the role',
     reason: 'scope_refused',
     failed: 'scope',

@@ -58,6 +58,33 @@ describe('settings', () => {
     expect(Object.isFrozen(settings)).to.equal(true);
   });
 
+  for (const url of [
+    ' https://broker',
+    'https://broker ',
+    'https://bro\tker',
+    'https:\\\\broker',
+    'https:broker',
+    'https:/broker',
+    'https://broker?',
+    'https://broker#',
+    'https://@broker',
+    'https://user:hunter2@broker',
+    'https://broker/?a',
+    'http://broker',
+    'broker',
+  ]) {
+    it(`refuses ${JSON.stringify(url)} as a URL: it would be read in two ways, or not at all`, () => {
+      const [problem = ''] = problemsOf(['--broker-url', url]);
+      expect(problem).to.match(/^--broker-url must be (a URL without|an absolute https URL)/);
+      expect(problem).not.to.contain('hunter2');
+    });
+  }
+  for (const url of ['https://broker:8443', 'HTTPS://Broker/a@b', 'https://[::1]/x']) {
+    it(`takes ${url} as it is written`, () => {
+      expect(readSettings(table, { args: ['--broker-url', url] }).settings.brokerUrl).to.equal(url);
+    });
+  }
+
   it('gives back arguments that are no flags, and everything after --', () => {
     const { operands, settings } = readSettings(table, {
       args: ['--broker-url', BROKER, 'a', '--check', 'b', '--', '--c'],
