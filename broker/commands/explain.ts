@@ -177,7 +177,8 @@ async function explain(
     clock,
     log,
   });
-  await roles.reload();
+  // All keys, as a running broker has them: whether two clusters have the same one shows only then.
+  await Promise.all([roles.reload(), ...keys.clusters.map((cluster) => cluster.refresh())]);
   for (const problem of roles.problems()) io.stderr(`warning: ${problem}\n`);
   const ownCluster = clusters.find(({ own }) => own)?.name ?? '';
   const authorize = createAuthorize({

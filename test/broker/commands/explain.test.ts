@@ -5,6 +5,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { command, run } from '../../../broker/commands/explain.ts';
 import { startApiServer } from '../../support/api-server.ts';
+import { type FakeIssuer, startIssuer } from '../../support/issuer.ts';
 import { keep } from '../../support/tokens.ts';
 import { startTestBroker, type TestBroker } from '../harness.ts';
 
@@ -187,6 +188,29 @@ describe('explain', () => {
       expect(same).to.deep.equal(wanted);
     });
   }
+
+  it('sees, as the broker does, that another cluster has the same key', async () => {
+    const other = await startIssuer();
+    try {
+      const table = path.join(path.dirname(broker.clustersFile), 'two-clusters.yaml');
+      const toEntry = ({ issuer, jwksUrl }: FakeIssuer, rest: string) =>
+        `{ kind: kubernetes, issuer: "${issuer}", keys: { url: "${jwksUrl}" }, ${rest} }`;
+      writeFileSync(
+        table,
+        `clusters: [${toEntry(broker.issuer, 'name: local, own: true')}, ${toEntry(other, 'name: other')}]`,
+      );
+      const token = broker.issuer.token();
+      expect((await explain(token, [], table)).stdout).to.contain('allowed by role');
+      other.publish([broker.issuer.key.jwk]);
+      const { stdout, code } = await explain(token, [], table);
+      expect(stdout).to.match(
+        /our failure: keys_unavailable.*its key is in the clusters local and other/s,
+      );
+      expect(code).to.equal(1);
+    } finally {
+      await other.close();
+    }
+  });
 
   it('shows people every rule it tried and the first that failed', async () => {
     const { stdout } = await explain(broker.issuer.token({ namespace: 'web' }));
