@@ -110,7 +110,7 @@ export const INJECT_TABLE = {
     fallback: '48Mi',
     parse: parseMemory,
   }),
-  // The program has about 36 MiB and the startup probe is a second one.
+  // The program has up to 50 MiB resident, most of it shared pages of its file, and the startup probe is a second one.
   exchangeMemoryLimit: quantity(
     'Memory limit of the exchange container; it must hold two processes',
     { fallback: '128Mi', parse: parseMemory },
