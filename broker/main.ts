@@ -19,6 +19,7 @@ import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
 import { createReloads } from './reload.ts';
 import { BROKER_SETTINGS } from './settings.ts';
+import type { KeySource } from './tokens/keys.ts';
 
 export const command: Command = {
   describe: 'validates ServiceAccount tokens, decides by roles, issues client tokens',
@@ -111,7 +112,13 @@ async function startFromConfiguration(
     ...(tls && { tls: tls.current }),
   });
   const { metrics } = running.broker;
-  reloads.add('signingKeys', () => keys.reload());
+  logKeys(around.log, keys);
+  reloads.add('signingKeys', () => {
+    const before = keys.current();
+    const problems = keys.reload();
+    if (keys.current() !== before) logKeys(around.log, keys);
+    return problems;
+  });
   if (tls) {
     reloads.add('tls', () => {
       const next = tls.reload();
@@ -133,6 +140,15 @@ async function startFromConfiguration(
       await Promise.all([running.stop(), reloads.stop()]);
     },
   };
+}
+
+/** By name only. Whoever rotates keys sees here when the new one is published, and when it begins to sign. */
+function logKeys(log: Logger, keys: KeySource): void {
+  const { signing, published } = keys.current();
+  log.info(
+    { signingKid: signing.kid, publishedKids: published.map(({ kid }) => kid) },
+    'signing keys in use',
+  );
 }
 
 export interface StartOptions extends BrokerOptions {

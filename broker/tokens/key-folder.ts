@@ -1,5 +1,6 @@
 // Signing keys from a folder, usually a mounted Secret: one private key per file, in order of file names. Receivers
 // cache our JWKS, so a key that appears is published at once and signs only when everybody can know it.
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '../../common/clock.ts';
@@ -20,6 +21,8 @@ export interface KeyFolder extends KeySource {
 
 interface NamedKey {
   readonly file: string;
+  /** Of the file's text: the same text is not parsed every second again. */
+  readonly digest: string;
   readonly key: SigningKey;
 }
 
@@ -33,7 +36,7 @@ export function openKeyFolder(
   folder: string,
   clock: Clock,
 ): KeyFolder | { readonly problems: readonly string[] } {
-  const first = readFolder(folder);
+  const first = readFolder(folder, []);
   if (first.problems.length > 0) return { problems: first.problems };
   const publishedAt = new Map<string, number>();
   let named = first.named;
@@ -59,7 +62,7 @@ export function openKeyFolder(
       return set;
     },
     reload: () => {
-      const read = readFolder(folder);
+      const read = readFolder(folder, named);
       if (read.problems.length === 0) named = read.named;
       refresh();
       return read.problems;
@@ -75,12 +78,18 @@ function chooseSigning(named: readonly NamedKey[], isKnown: (kid: string) => boo
   return chosen.key;
 }
 
-function readFolder(folder: string): { named: NamedKey[]; problems: string[] } {
+function readFolder(
+  folder: string,
+  known: readonly NamedKey[],
+): { named: NamedKey[]; problems: string[] } {
   const problems: string[] = [];
   const named: NamedKey[] = [];
   for (const file of listFiles(folder, problems)) {
     try {
-      named.push({ file, key: parseSigningKey(readFileSync(path.join(folder, file), 'utf8')) });
+      const text = readFileSync(path.join(folder, file), 'utf8');
+      const digest = createHash('sha256').update(text).digest('base64url');
+      const before = known.find((one) => one.digest === digest);
+      named.push({ file, digest, key: before?.key ?? parseSigningKey(text) });
     } catch (error) {
       // A code is the system's (ENOENT); everything else is a sentence of keys.ts.
       const code = (error as NodeJS.ErrnoException).code;

@@ -7,6 +7,8 @@ import {
   generateKeyPairSync,
   type JsonWebKey,
   type KeyObject,
+  sign,
+  verify,
 } from 'node:crypto';
 
 export const SIGNING_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const;
@@ -49,7 +51,17 @@ const MIN_RSA_BITS = 2048;
  * @throws Error that says what is allowed, and nothing of the content.
  */
 export function parseSigningKey(text: string): SigningKey {
-  return toSigningKey(parsePrivateKey(text.trim()));
+  const key = toSigningKey(parsePrivateKey(text.trim()));
+  checkHalves(key);
+  return key;
+}
+
+/** A JWK states its public half beside the private one, and OpenSSL believes it: every token would be refused. */
+function checkHalves({ privateKey, algorithm }: SigningKey): void {
+  const hash = algorithm === 'EdDSA' ? null : 'sha256';
+  const probe = Buffer.from('probe');
+  if (!verify(hash, probe, createPublicKey(privateKey), sign(hash, probe, privateKey)))
+    throw new Error('must hold a private key and the public key that belongs to it');
 }
 
 function parsePrivateKey(text: string): KeyObject {

@@ -13,7 +13,7 @@ import { issueAuthority, issueCertificate } from '../../common/certificates.ts';
 import type { CommandIo } from '../../common/command.ts';
 import { type FakeIssuer, startIssuer } from '../support/issuer.ts';
 import { keep, noteToken } from '../support/tokens.ts';
-import { ROLES, toForm } from './harness.ts';
+import { decodeClaims, ROLES, toForm } from './harness.ts';
 
 const CLI = path.join(import.meta.dirname, '../../cli/main.ts');
 
@@ -275,6 +275,45 @@ describe('broker process', function () {
     await starting.line('stopping');
     await hanging.close();
     expect(await starting.exited).to.equal(0);
+  });
+
+  it('has an audit record for every token that anybody got, when it is stopped under load', async () => {
+    const broker = start('load', [...flags(), '--insecure-plain-http']);
+    const { url } = await broker.line('broker is listening');
+    const got: unknown[] = [];
+    const ask = async () => {
+      const body = toForm({ subject_token: issuer.token() });
+      const answer = await fetch(`${url}/oauth2/token`, { method: 'POST', body });
+      const { access_token: token } = (await answer.json()) as { access_token: string };
+      got.push(decodeClaims(noteToken(token)).jti);
+    };
+    // Each goes on until the broker takes no more connections.
+    const loop = (): Promise<void> => ask().then(loop, () => undefined);
+    const loops = Array.from({ length: 16 }, loop);
+    while (got.length < 100) await new Promise((resolve) => setTimeout(resolve, 10));
+    broker.child.kill('SIGTERM');
+    expect(await broker.exited).to.equal(0);
+    await Promise.all(loops);
+    const recorded = new Set(broker.lines.map(({ tokenId }) => tokenId));
+    expect(got.filter((jti) => !recorded.has(jti))).to.deep.equal([]);
+  });
+
+  it('says which signing keys are in use, at the start and when one is added', async () => {
+    const broker = start('keys', [...flags(), '--insecure-plain-http']);
+    try {
+      const first = await broker.line('signing keys in use');
+      expect(first.publishedKids).to.deep.equal([first.signingKid]);
+      await broker.line('broker is listening');
+      broker.lines.splice(broker.lines.indexOf(first), 1);
+      writeFileSync(at('keys/2.pem'), pem());
+      const second = await broker.line('signing keys in use');
+      expect(second.signingKid).to.equal(first.signingKid);
+      expect(second.publishedKids).to.have.length(2);
+    } finally {
+      rmSync(at('keys/2.pem'));
+      broker.child.kill('SIGTERM');
+      await broker.exited;
+    }
   });
 
   it('serves over TLS from 1.2 up, takes a new certificate without a restart, and ends on SIGTERM with 0', async () => {

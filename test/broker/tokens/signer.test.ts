@@ -7,6 +7,7 @@ import {
   generateSigningKey,
   parseSigningKey,
   SIGNING_ALGORITHMS,
+  type SigningKey,
 } from '../../../broker/tokens/keys.ts';
 import { signJwt, toConcatenated } from '../../../broker/tokens/signer.ts';
 import { noteToken } from '../../support/tokens.ts';
@@ -121,6 +122,16 @@ describe('signer', () => {
       message: /^must be/,
     },
     {
+      name: "a P-256 JWK with another key's public half",
+      text: () => toMixedJwk(generateSigningKey(), generateSigningKey(), ['x', 'y']),
+      message: /^must hold a private key and the public key that belongs to it/,
+    },
+    {
+      name: "an RSA JWK with another key's modulus",
+      text: () => toMixedJwk(generateSigningKey('RS256'), generateSigningKey('RS256'), ['n']),
+      message: /^must hold a private key and the public key that belongs to it/,
+    },
+    {
       name: 'a symmetric JWK',
       text: () => '{"kty":"oct","k":"aHVudGVyMg"}',
       message: /^must hold one unencrypted/,
@@ -137,4 +148,12 @@ describe('signer', () => {
 
 function pem(key: KeyObject): string {
   return String(key.export({ type: 'pkcs8', format: 'pem' }));
+}
+
+/** The first key as a JWK, with some members of the second. */
+function toMixedJwk(key: SigningKey, other: SigningKey, members: readonly string[]): string {
+  const jwk = key.privateKey.export({ format: 'jwk' }) as Record<string, unknown>;
+  const foreign = other.privateKey.export({ format: 'jwk' }) as Record<string, unknown>;
+  for (const member of members) jwk[member] = foreign[member];
+  return JSON.stringify(jwk);
 }
