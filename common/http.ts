@@ -22,6 +22,8 @@ export const DEFAULT_LIMITS: ServerLimits = {
   maxHeaderBytes: 32 * 1024,
 };
 
+const CHECK_MS = 1000;
+
 export interface RunningServer {
   /** The address it really listens on (port 0 resolved). */
   readonly address: ListenAddress;
@@ -59,7 +61,12 @@ export async function listen(
   { address, tls, limits: given }: ListenOptions,
 ): Promise<RunningServer> {
   const limits = { ...DEFAULT_LIMITS, ...given };
-  const options = { maxHeaderSize: limits.maxHeaderBytes, noDelay: true };
+  const options = {
+    maxHeaderSize: limits.maxHeaderBytes,
+    noDelay: true,
+    // Node looks for requests past their time every 30 s only, and would give a slow client as much again.
+    connectionsCheckingInterval: CHECK_MS,
+  };
   const callers = tls?.clientCa !== undefined && { requestCert: true, rejectUnauthorized: true };
   const secure = tls && createHttpsServer({ ...options, ...tlsFloor(tls), ...callers }, handler);
   const server: Server = secure ?? createHttpServer(options, handler);

@@ -1,4 +1,5 @@
 import http from 'node:http';
+import net from 'node:net';
 import tls from 'node:tls';
 import { expect } from 'chai';
 import { issueAuthority, issueCertificate } from '../../common/certificates.ts';
@@ -54,6 +55,29 @@ describe('a server of ours', () => {
     await server.drain(5000);
     agent.destroy();
   });
+
+  it('gives a client that dawdles over its request no more than its time', async () => {
+    const server = await listen((req, res) => req.resume().on('end', () => res.end('x')), {
+      address: LOCAL,
+      limits: { headersTimeoutMs: 200, requestTimeoutMs: 400 },
+    });
+    const send = (text: string) => {
+      const socket = net.connect(server.address.port, '127.0.0.1', () => socket.write(text));
+      return new Promise<string>((resolve) => {
+        let answer = '';
+        socket.on('data', (chunk: Buffer) => {
+          answer += chunk.toString();
+        });
+        socket.once('close', () => resolve(answer.split('\r\n')[0] ?? ''));
+      });
+    };
+    const head = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n';
+    expect(await Promise.all([send(head), send(`${head}\r\nhalf`)])).to.deep.equal([
+      'HTTP/1.1 408 Request Timeout',
+      'HTTP/1.1 408 Request Timeout',
+    ]);
+    await server.drain(0);
+  }).timeout(8000);
 
   describe('with a certificate', () => {
     const authority = issueAuthority({ commonName: 'CA', notBefore, notAfter });
