@@ -26,7 +26,8 @@ export function createDialer({
   tryTimeoutMs,
   log,
 }: DialerOptions): Dialer {
-  const address = isIP(url.hostname.replace(/^\[|\]$/g, '')) === 0 ? fallback : undefined;
+  const isName = isIP(url.hostname.replace(/^\[|\]$/g, '')) === 0;
+  const address = isName && fallback ? withPort(fallback, url) : undefined;
   // A resolver that hangs, or a wildcard that leads elsewhere, looks like a broker that does not answer: after such a
   // failure the next try goes the other way.
   let isByAddress = false;
@@ -48,6 +49,12 @@ export function createDialer({
     });
     return send(request, address);
   };
+}
+
+/** The port is 0 where none was given, and then that of the URL. */
+function withPort({ host, port }: ListenAddress, url: URL): ListenAddress {
+  if (port !== 0) return { host, port };
+  return { host, port: Number(url.port) || (url.protocol === 'https:' ? 443 : 80) };
 }
 
 async function dialOnce(

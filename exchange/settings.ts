@@ -28,8 +28,9 @@ import {
 } from '../common/settings.ts';
 import { parseBundle } from './trust.ts';
 
-const HTTPS_PORT = 443;
 const MAX_AUDIENCES = 8;
+/** In a fallback address: none was given. */
+const PORT_OF_URL = 0;
 
 /** What the exchange can be told. `source` is needed because some settings are only right beside others. */
 export function createSettingsTable(source: SettingsSource) {
@@ -137,9 +138,9 @@ function isLoopback(hostname: string): boolean {
 function fallbackAddress(): Setting<ListenAddress> {
   return {
     kind: 'ip[:port]',
-    doc: 'Address of the broker, dialled where its name cannot be resolved; the name is still verified',
+    doc: 'Address of the broker, dialled where its name cannot be resolved; the name is still verified, and the port is that of the URL unless given',
     parse: (value) => {
-      if (isIP(value) !== 0) return { host: value, port: HTTPS_PORT };
+      if (isIP(value) !== 0) return { host: value, port: PORT_OF_URL };
       const address = parseOrUndefined(value);
       if (!address || isIP(address.host) === 0 || address.port === 0 || value.startsWith(':')) {
         throw new Error('must be an IP address, ip:port or [v6]:port');

@@ -46,7 +46,7 @@ export const INJECT_TABLE = {
   }),
   brokerFallbackAddress: optional(
     fallbackAddress(
-      'Address to dial where the name of the broker cannot be resolved: ip or ip:port',
+      'Address to dial where the name of the broker cannot be resolved: ip, or ip:port where the port is not that of the URL',
     ),
   ),
   issuer: optional(

@@ -8,11 +8,14 @@ const ADDRESS = { host: '192.0.2.7', port: 8443 };
 const REQUEST = { headers: {}, body: '', ca: undefined, maxBytes: 1 };
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-function setup(fail: (request: TransportRequest) => string | undefined) {
+function setup(
+  fail: (request: TransportRequest) => string | undefined,
+  { url = URL_OF_BROKER, fallback = ADDRESS } = {},
+) {
   const ways: ('name' | 'address')[] = [];
   const dial = createDialer({
-    url: URL_OF_BROKER,
-    fallback: ADDRESS,
+    url,
+    fallback,
     tryTimeoutMs: 5_000,
     log: quiet,
     transport: async (request) => {
@@ -40,6 +43,27 @@ describe('the dialer', () => {
       expect((await all()).every(({ ok }) => !ok)).to.equal(true);
       expect((await all()).every(({ ok }) => ok)).to.equal(true);
       expect(ways.slice(together)).to.deep.equal(Array<string>(together).fill('address'));
+    });
+  }
+
+  for (const [url, port, expected] of [
+    ['https://broker.example.io/oauth2/token', 0, 443],
+    ['https://broker.example.io:8443/oauth2/token', 0, 8443],
+    ['https://broker.example.io:8443/oauth2/token', 443, 443],
+    ['http://localhost/oauth2/token', 0, 80],
+  ] as const) {
+    it(`dials port ${expected} for ${url} where the address has ${port || 'none'}`, async () => {
+      const dialled: unknown[] = [];
+      const { dial } = setup(
+        ({ address }) => {
+          if (!address) return 'ENOTFOUND';
+          dialled.push(address);
+          return undefined;
+        },
+        { url: new URL(url), fallback: { host: '192.0.2.7', port } },
+      );
+      expect((await dial()).ok).to.equal(true);
+      expect(dialled).to.deep.equal([{ host: '192.0.2.7', port: expected }]);
     });
   }
 

@@ -94,10 +94,11 @@ describe('exchange settings', () => {
   const read = (environment: Record<string, string>) =>
     readExchangeSettings({ environment: { ...good, ...environment } });
 
+  // 0: none given, and then that of the URL.
   for (const [given, expected] of [
-    ['10.0.0.1', { host: '10.0.0.1', port: 443 }],
+    ['10.0.0.1', { host: '10.0.0.1', port: 0 }],
     ['10.0.0.1:8443', { host: '10.0.0.1', port: 8443 }],
-    ['fd00::1', { host: 'fd00::1', port: 443 }],
+    ['fd00::1', { host: 'fd00::1', port: 0 }],
     ['[fd00::1]:8443', { host: 'fd00::1', port: 8443 }],
   ] as const) {
     it(`takes the fallback address ${given}`, () => {
