@@ -46,8 +46,6 @@ export interface Reviewer {
   ): Promise<ReviewKind>;
   /** A pod or ServiceAccount is gone: no answer from before counts any more. */
   evict(dead: Dead): void;
-  /** The settings have changed: nothing remembered counts any more. */
-  startGeneration(): void;
   close(): void;
 }
 
@@ -77,8 +75,10 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
   });
   const flights = new Map<string, Promise<void>>();
   let generation = 0;
+  // What was believed before of an API server is not believed of the next one behind the same address.
   const startGeneration = () => {
     generation += 1;
+    flights.clear();
     cache.clear();
   };
   const client = createKubeClient({
@@ -91,7 +91,7 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
 
   function reviewOnce(key: string, question: Question): Promise<void> {
     const remember = cache.begin();
-    const flight = limiter
+    const flight: Promise<void> = limiter
       .run(() => ask(question))
       .then(
         () => remember({ key, identity: question.subject.identity, until: toEnd(question) }),
@@ -101,7 +101,9 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
           throw toFailure(error, cluster);
         },
       )
-      .finally(() => flights.delete(key));
+      .finally(() => {
+        if (flights.get(key) === flight) flights.delete(key);
+      });
     flights.set(key, flight);
     return flight;
   }
@@ -144,8 +146,11 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
       }
       return flight ? spare('shared') : 'fresh';
     },
-    evict: cache.evict,
-    startGeneration,
+    evict: (dead) => {
+      // Whoever comes now must not join a review that was asked before the death.
+      flights.clear();
+      cache.evict(dead);
+    },
     close: client.close,
   };
 }

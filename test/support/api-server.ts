@@ -52,6 +52,9 @@ export interface FakeApiServer {
   rotateCa(): void;
   writeCa(text?: string): void;
   closeConnections(): void;
+  /** Breaks the connections of the next requests instead of answering them. */
+  breakOff(requests: number): void;
+  readonly brokenOff: number;
   close(): Promise<void>;
 }
 
@@ -67,7 +70,8 @@ export async function startApiServer(): Promise<FakeApiServer> {
   let bearer = createBearer();
   let gate: PromiseWithResolvers<void> | undefined;
   let open = 0;
-  const counts = { maxOpen: 0, connections: 0 };
+  let toBreak = 0;
+  const counts = { maxOpen: 0, connections: 0, brokenOff: 0 };
   const server = createServer({ cert: certificate.certificate, key: certificate.key });
   server.on('secureConnection', () => {
     counts.connections += 1;
@@ -76,6 +80,12 @@ export async function startApiServer(): Promise<FakeApiServer> {
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await readBody(request);
+    if (toBreak > 0) {
+      toBreak -= 1;
+      counts.brokenOff += 1;
+      request.socket.destroy();
+      return;
+    }
     open += 1;
     counts.maxOpen = Math.max(counts.maxOpen, open);
     await gate?.promise;
@@ -136,6 +146,12 @@ export async function startApiServer(): Promise<FakeApiServer> {
       server.setSecureContext({ cert: certificate.certificate, key: certificate.key });
     },
     writeCa: (text = ca.certificate) => void write('ca.crt', text),
+    breakOff: (requests) => {
+      toBreak = requests;
+    },
+    get brokenOff() {
+      return counts.brokenOff;
+    },
     closeConnections: () => server.closeAllConnections(),
     close: async () => {
       fake.release();

@@ -54,6 +54,19 @@ describe('limiter', () => {
     expect(await Promise.all(all)).to.deep.equal(['failed', 'done']);
   });
 
+  it('lets nobody in beside the one who was handed a place', async () => {
+    const { clock, run, started, ends } = setUp({ maxInFlight: 1 });
+    const all = [1, 2].map(run);
+    ends.get(1)?.resolve();
+    await clock.advance(0);
+    all.push(run(3));
+    await clock.advance(0);
+    expect(started).to.deep.equal([1, 2]);
+    ends.get(2)?.resolve();
+    ends.get(3)?.resolve();
+    expect(await Promise.all(all)).to.deep.equal(['done', 'done', 'done']);
+  });
+
   it('refuses at once whom it has no room for to wait', async () => {
     const { clock, run, started, ends } = setUp();
     const all = [1, 2, 3, 4, 5].map(run);

@@ -172,6 +172,24 @@ for (const { mode, toEntry } of MODES) {
         expect(await first).to.equal('fresh');
         expect(await validator.judge(token)).to.equal('fresh');
       });
+      it('lets nobody join a review from before a death', async () => {
+        const validator = create(toEntry());
+        const token = issuer.token({ pod: { name: 'web-0', uid: 'pod-1' } });
+        await validator.confirm(issuer.token());
+        server.hold();
+        const first = validator.judge(token);
+        await until(() => server.open === 1);
+        validator.validator.evict('here', { podUid: 'pod-1' });
+        const second = validator.judge(token);
+        const third = validator.judge(token);
+        await until(() => server.open === 2);
+        server.release();
+        expect(await Promise.all([first, second, third])).to.deep.equal([
+          'fresh',
+          'fresh',
+          'shared',
+        ]);
+      });
       it('starts anew when the CA of the API server is another one', async () => {
         const validator = create(toEntry());
         const token = issuer.token();

@@ -55,6 +55,21 @@ describe('kube client', () => {
     expect(changes).to.equal(1);
     client.close();
   });
+  it('asks again, once, where a kept connection breaks off', async () => {
+    const client = create();
+    await client.post(PATH, BODY);
+    server.breakOff(1);
+    await client.post(PATH, BODY);
+    expect([server.brokenOff, server.answered.length]).to.deep.equal([1, 2]);
+    server.breakOff(9);
+    expect(await failOf(client)).to.include({ kind: 'unavailable' });
+    expect(server.brokenOff).to.equal(3);
+  });
+  it('does not ask again where a new connection breaks off', async () => {
+    server.breakOff(1);
+    expect(await failOf()).to.include({ kind: 'unavailable', message: 'the connection failed' });
+    expect(server.brokenOff).to.equal(1);
+  });
   it('does not believe the certificate of another name', async () => {
     const url = server.url.replace('127.0.0.1', 'localhost');
     const { kind, cause } = await failOf(create({ url }));
