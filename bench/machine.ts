@@ -1,7 +1,7 @@
 // What the numbers were measured on, and how processes are kept apart: the server on one core, the load on another.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { availableParallelism, cpus, totalmem } from 'node:os';
+import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
 import { processEnvironment } from '../common/settings.ts';
 
 export const SERVER_CORE = 0;
@@ -14,6 +14,8 @@ export interface Machine {
   node: string;
   /** False where `taskset` is missing or there is one core: server and load then share. */
   isPinned: boolean;
+  /** Load average of the minute before: what else the machine was doing. */
+  loadBefore?: number;
 }
 
 export function describeMachine(): Machine {
@@ -23,6 +25,7 @@ export function describeMachine(): Machine {
     processor: cpus()[0]?.model.trim() ?? 'unknown',
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     node: process.version,
+    loadBefore: Math.round((loadavg()[0] ?? 0) * 10) / 10,
     isPinned:
       cores > 1 && spawnSync('taskset', ['-c', '0', 'true'], { stdio: 'ignore' }).status === 0,
   };

@@ -25,6 +25,9 @@ export interface Results {
   rows: readonly Row[];
 }
 
+// Below it the machine is as good as idle.
+const QUIET_LOAD = 0.5;
+
 export function renderMarkdown({ machine, isQuick, measuredAt, rows }: Results): string {
   const where = `${machine.cores} cores (${machine.processor}), ${machine.memoryGiB} GiB, Node ${machine.node}`;
   const pinned = machine.isPinned
@@ -40,6 +43,12 @@ export function renderMarkdown({ machine, isQuick, measuredAt, rows }: Results):
   ];
   return [
     `Measured ${measuredAt.slice(0, 10)} on ${where}; ${pinned}.${isQuick ? ' Quick run: fewer and shorter rounds.' : ''}`,
+    ...((machine.loadBefore ?? 0) > QUIET_LOAD
+      ? [
+          '',
+          `The machine was busy with other work (load ${machine.loadBefore} before the run): the CPU rows say more than the speeds.`,
+        ]
+      : []),
     '',
     ...renderTable([head, ...rows.map(toCells)]),
     '',

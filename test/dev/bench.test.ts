@@ -173,6 +173,17 @@ describe('the table of the benchmark', () => {
     expect(new Set(widths.map((line) => line.length)).size).to.equal(1);
   });
 
+  for (const { loadBefore, isTold } of [
+    { loadBefore: 0.2, isTold: false },
+    { loadBefore: 3.1, isTold: true },
+  ]) {
+    it(`${isTold ? 'says' : 'does not say'} that the machine was busy at load ${loadBefore}`, () => {
+      const results = { machine: { ...machine, loadBefore }, isQuick: false, rows: [] };
+      const text = renderMarkdown({ ...results, measuredAt: '2026-11-22T10:00:00.000Z' });
+      expect(text.includes('The machine was busy')).to.equal(isTold);
+    });
+  }
+
   it('of the last whole run is committed in both forms', () => {
     const results = JSON.parse(readFileSync(path.join(BENCH, 'results/latest.json'), 'utf8'));
     expect(renderMarkdown(results)).to.equal(
