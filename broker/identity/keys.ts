@@ -157,6 +157,9 @@ export function isSignedBy(
   const bytes = SIGNATURE_BYTES[algorithm];
   if (bytes !== undefined && signature.length !== bytes) return false;
   if (algorithm === 'EdDSA') return verify(null, Buffer.from(input), key, signature);
+  // RFC 8017 §8.1.2 and §8.2.2: as long as the modulus. OpenSSL lets PSS do without a leading zero.
+  const modulusBits = key.asymmetricKeyDetails?.modulusLength;
+  if (modulusBits !== undefined && signature.length !== Math.ceil(modulusBits / 8)) return false;
   const verifier = createVerify(`sha${algorithm.slice(2)}`).update(input);
   if (algorithm.startsWith('PS')) return verifier.verify({ key, ...PSS }, signature);
   return verifier.verify({ key, dsaEncoding: 'ieee-p1363' }, signature);

@@ -39,6 +39,17 @@ describe('a key set', () => {
       );
     });
   }
+  it('takes no PS256 signature whose leading zero was left out', () => {
+    const key = createSigningKey('PS256');
+    const [parsed] = parseJwks(set(key.jwk)).keys;
+    if (!parsed) throw new Error('no key');
+    // The salt is random: one in 256 signatures begins with a zero.
+    let signature = signInput(key, 'a.b');
+    while (signature[0] !== 0) signature = signInput(key, 'a.b');
+    expect(isSignedBy(parsed, 'PS256', { input: 'a.b', signature })).to.equal(true);
+    const shorter = signature.subarray(1);
+    expect(isSignedBy(parsed, 'PS256', { input: 'a.b', signature: shorter })).to.equal(false);
+  });
   const ec = createSigningKey('ES256', 'ec');
   const rsa = createSigningKey('RS256', 'rsa');
   const ignored: readonly { title: string; jwk: unknown; because: RegExp }[] = [
