@@ -32,6 +32,8 @@ interface Run {
   readonly stdin?: string;
   /** Closes our end of its standard output at once, like a `head` that has seen enough. */
   readonly isDeaf?: boolean;
+  /** Arguments of Node itself. */
+  readonly nodeArgs?: readonly string[];
   /** The process is told to end once this was seen in what it writes. */
   readonly stopAt?: string;
 }
@@ -39,9 +41,9 @@ interface Run {
 /** Runs the command without an environment, in a folder where nothing lies. */
 async function run(
   program: string,
-  { args, stdin = '', isDeaf = false, stopAt }: Run,
+  { args, stdin = '', isDeaf = false, nodeArgs = [], stopAt }: Run,
 ): Promise<Ended> {
-  const child = spawn(process.execPath, [program, ...args], { cwd: EMPTY, env: {} });
+  const child = spawn(process.execPath, [...nodeArgs, program, ...args], { cwd: EMPTY, env: {} });
   let stdout = '';
   let stderr = '';
   const onText = () => {
@@ -231,6 +233,19 @@ describe('the command', () => {
           const { code, stdout, stderr } = await run(program, { args, stopAt: ready });
           expect(stdout + stderr).to.contain(ready);
           expect(code, stderr).to.equal(0);
+        });
+      }
+
+      if (program.endsWith('.mjs')) {
+        it('does without undici, which would cost every server 3 MiB', async () => {
+          const tell = 'process.on("exit",()=>console.error(process.moduleLoadList.join()))';
+          const { stderr } = await run(program, {
+            args: servers[1]?.args ?? [],
+            nodeArgs: ['--import', `data:text/javascript,${encodeURIComponent(tell)}`],
+            stopAt: 'webhook ready',
+          });
+          expect(stderr).to.contain('NativeModule https');
+          expect(stderr).not.to.contain('undici');
         });
       }
 
