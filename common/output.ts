@@ -19,11 +19,23 @@ const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 // A pipe whose reader is slow and which somebody made non-blocking.
 const RETRY_MS = 10;
 
+export interface OutputOptions {
+  maxPendingBytes?: number;
+  /**
+   * How long lines are gathered before they are written; 0 is until the end of this turn of the event loop, which an audit
+   * trail wants. A write of its own for every line costs as much as making the line.
+   */
+  gatherMs?: number;
+}
+
 /**
  * @param fd an open file descriptor; 1 is standard output. After an error (the reader is gone) nothing is written any
  * more.
  */
-export function openOutput(fd: number, { maxPendingBytes = MAX_PENDING_BYTES } = {}): Output {
+export function openOutput(
+  fd: number,
+  { maxPendingBytes = MAX_PENDING_BYTES, gatherMs = 0 }: OutputOptions = {},
+): Output {
   let queue: string[] = [];
   let pending = 0;
   let lost = 0;
@@ -99,7 +111,8 @@ export function openOutput(fd: number, { maxPendingBytes = MAX_PENDING_BYTES } =
       enqueue(line);
       if (isBusy) return;
       isBusy = true;
-      setImmediate(pump);
+      if (gatherMs === 0) setImmediate(pump);
+      else setTimeout(pump, gatherMs);
     },
     flush: (done) => {
       if (isBusy) waiting.push(done);

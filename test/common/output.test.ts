@@ -56,6 +56,18 @@ describe('output', function () {
     expect(output.lostLines()).to.equal(0);
   });
 
+  it('gathers the lines of several turns where it may, and flushes them all', async () => {
+    const file = path.join(folder, 'gathered');
+    const output = openOutput(openSync(file, 'w'), { gatherMs: 50 });
+    output.write('one\n');
+    await new Promise((resolve) => setImmediate(resolve));
+    output.write('two\n');
+    expect(readFileSync(file, 'utf8')).to.equal('');
+    expect(output.pendingBytes()).to.equal(8);
+    expect(await flush(output)).to.equal('flushed');
+    expect(readFileSync(file, 'utf8')).to.equal('one\ntwo\n');
+  });
+
   it('never runs ahead of a reader that is gone', async () => {
     const output = openOutput(openSync(os.devNull, 'r'));
     output.write('a line\n');
