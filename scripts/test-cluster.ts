@@ -1,12 +1,14 @@
-// `make test-cluster`: the product on a real kube-apiserver, and on a real node. Builds what it needs into a cache outside the checkout,
-// then runs the suites inside namespaces of their own (test/cluster/README.md). Arguments go to mocha.
+// `make test-cluster`: the chart, the product on a real kube-apiserver, and on a real node. Builds what it needs into a
+// cache outside the checkout, then runs the suites inside namespaces of their own (test/cluster/README.md). Arguments go to mocha.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { findLack, openBinaries } from '../test/cluster/harness/binaries.ts';
+import { findHelm, findHelmLack } from '../test/chart/helm.ts';
+import { findLack, hasGo, openBinaries, openComponent } from '../test/cluster/harness/binaries.ts';
 import { findIsolation, isolate } from '../test/cluster/harness/isolation.ts';
 import { findNodeLack } from '../test/cluster/harness/node/programs.ts';
 import { dieWithParent } from '../test/cluster/harness/process.ts';
+import { GO_MINIMUM_OF_NODE, HELM } from '../test/cluster/harness/versions.ts';
 import { ROOT, runTiers } from './tiers.ts';
 
 const HARNESS = path.join(ROOT, 'test/cluster/harness/main.ts');
@@ -29,9 +31,16 @@ function findWhatNodeLacks(): string | undefined {
 
 const lack = findWhatLacks();
 const isolation = foreign || lack !== undefined ? 'none' : findIsolation();
+await prepareHelm();
 if (lack === undefined) await prepare();
 
 await runTiers('test-cluster', [
+  {
+    // Needs helm and no cluster; it stands here because helm is built where the cluster's programs are.
+    name: 'chart',
+    specs: ['test/chart/**/*.test.ts'],
+    findLack: () => findHelmLack(process.env),
+  },
   {
     name: 'cluster',
     specs: ['test/cluster/!(node-*)/**/*.test.ts'],
@@ -62,6 +71,11 @@ await runTiers('test-cluster', [
     findLack: findWhatNodeLacks,
   },
 ]);
+
+async function prepareHelm(): Promise<void> {
+  if (findHelm(process.env) !== undefined || !hasGo(process.env, GO_MINIMUM_OF_NODE)) return;
+  await openComponent(HELM, process.env);
+}
 
 async function prepare(): Promise<void> {
   // The exchange is tested as it is shipped.
