@@ -3,7 +3,17 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { ROOT, runTiers } from './tiers.ts';
 
-const FAST = ['common', 'structure', 'webhook', 'broker', 'conformance', 'attacks', 'cli', 'dev'];
+const FAST = [
+  'common',
+  'structure',
+  'webhook',
+  'broker',
+  'conformance',
+  'attacks',
+  'cli',
+  'dev',
+  'scripts',
+];
 
 await runTiers('test', [
   {
