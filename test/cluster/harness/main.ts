@@ -129,7 +129,12 @@ async function main(command: readonly string[]): Promise<number> {
     const file = path.join(workFolder, 'cluster.json');
     writeFileSync(file, JSON.stringify(facts));
     console.log(`cluster ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
-    const code = await runCommand(command, { ...process.env, [CLUSTER_VARIABLE]: file });
+    const code = await runCommand(command, {
+      ...process.env,
+      [CLUSTER_VARIABLE]: file,
+      // With a node there is a network of our own, whose pods and Services suites may call.
+      ...(facts.node && { COATCHECK_TEST_NETWORK: 'namespace' }),
+    });
     if (code !== 0) keepWhatHappened(target);
     return code;
   } finally {
