@@ -95,6 +95,12 @@ const BAD: readonly Bad[] = [
     fine: { cluster: { validation: 'offline' } },
   },
   {
+    name: 'an answer to an API server that is away that the broker does not have',
+    values: { cluster: { onReviewUnavailable: 'allow' } },
+    says: '/cluster/onReviewUnavailable',
+    fine: { cluster: { onReviewUnavailable: 'recent' } },
+  },
+  {
     name: 'a second own cluster',
     values: { clusters: [{ name: 'a', kind: 'kubernetes', keys: { file: 'a' }, own: true }] },
     says: '/clusters/0/own',

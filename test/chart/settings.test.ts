@@ -176,7 +176,11 @@ describe('files from the chart', () => {
       name: 'main',
       own: true,
       issuers: ['https://kubernetes.default.svc.cluster.local'],
-      validation: 'offline',
+      validation: 'hybrid',
+    });
+    expect(cluster?.review).to.deep.include({
+      url: 'https://kubernetes.default.svc',
+      onUnavailable: 'deny',
     });
     expect(cluster?.keys).to.deep.equal({
       from: 'apiServer',
@@ -185,6 +189,20 @@ describe('files from the chart', () => {
       tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token',
     });
   });
+
+  for (const [validation, onReviewUnavailable, expected] of [
+    ['hybrid', 'recent', 'recent'],
+    ['review', 'recent', 'deny'],
+    ['offline', 'recent', undefined],
+  ] as const) {
+    it(`let the broker validate by ${validation}, with ${expected ?? 'nothing'} while the API server is away`, () => {
+      const rendered = renderChart({ cluster: { validation, onReviewUnavailable } });
+      const text = read(rendered, 'coatcheck-clusters')['clusters.yaml'] ?? '';
+      const [cluster] = parseClusters(text, { file: '/etc/coatcheck/clusters/x' });
+      expect(cluster?.validation).to.equal(validation);
+      expect(cluster?.review?.onUnavailable).to.equal(expected);
+    });
+  }
 
   it('have further clusters behind it', () => {
     const text = read(renderChart(toUnusualValues(ca)), 'identity-clusters')['clusters.yaml'] ?? '';
