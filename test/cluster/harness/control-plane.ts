@@ -5,7 +5,7 @@ import { request } from 'node:https';
 import path from 'node:path';
 import type { ClusterBinaries } from './binaries.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
-import { type ClusterPki, createPki } from './pki.ts';
+import { type ClusterPki, createPki, type KeyPairFiles } from './pki.ts';
 import { findFreePorts } from './ports.ts';
 import { type RunningProcess, startProcess } from './process.ts';
 
@@ -27,6 +27,8 @@ export interface ControlPlane {
   ) => string;
   /** Whether a server on this loopback port, with a certificate of this cluster, answers 200. */
   readonly isHealthy: (port: number, endpoint: string) => Promise<boolean>;
+  /** Restarts the API server with a new key for ServiceAccount tokens; those signed before stay valid until they expire. */
+  rotateSigningKey(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -60,6 +62,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       client: pki.issueClient(commonName, organizations),
     });
   const kubeconfig = kubeconfigOf('admin', 'cluster-tier-admin', ['system:masters']);
+  const addresses =
+    nodeAddress === undefined ? toLoopback() : toNodeAddress(nodeAddress, folder, pki);
+  const startServer = (keys: readonly KeyPairFiles[]) =>
+    startApiServer({ binary: binaries.apiServer, pki, keys, etcdPort, port: apiPort, addresses });
+  let keys: readonly KeyPairFiles[] = [pki.serviceAccounts];
+  let apiServer: RunningProcess | undefined;
   const running: RunningProcess[] = [];
   const stop = async () => {
     // Newest first: an API server that lost its etcd takes long to go.
@@ -67,16 +75,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   };
   try {
     running.push(await startEtcd({ binary: binaries.etcd, folder, port: etcdPort, peerPort }));
-    running.push(
-      await startApiServer({
-        binary: binaries.apiServer,
-        pki,
-        etcdPort,
-        port: apiPort,
-        addresses:
-          nodeAddress === undefined ? toLoopback() : toNodeAddress(nodeAddress, folder, pki),
-      }),
-    );
+    apiServer = await startServer(keys);
+    running.push({ ...apiServer, stop: async () => apiServer?.stop() ?? 0 });
     if (binaries.controllerManager) {
       const manager = kubeconfigOf('controller-manager', 'system:kube-controller-manager');
       running.push(
@@ -98,6 +98,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     pki,
     writeKubeconfig: kubeconfigOf,
     isHealthy: (port, endpoint) => isHealthy(port, endpoint, pki.ca.certificate),
+    rotateSigningKey: async () => {
+      keys = [pki.issueServiceAccountKey(), ...keys];
+      await apiServer?.stop();
+      apiServer = await startServer(keys);
+    },
     stop,
   };
 }
@@ -163,6 +168,8 @@ function startEtcd(options: {
 function startApiServer(options: {
   binary: string;
   pki: ClusterPki;
+  /** Whose tokens are good; the first signs. */
+  keys: readonly KeyPairFiles[];
   etcdPort: number;
   port: number;
   /** Flags: where it listens, and how it is found. */
@@ -180,8 +187,8 @@ function startApiServer(options: {
       `--tls-cert-file=${pki.serverCertificateFile}`,
       `--tls-private-key-file=${pki.serverKeyFile}`,
       `--service-account-issuer=${ISSUER}`,
-      `--service-account-key-file=${pki.serviceAccountPublicKeyFile}`,
-      `--service-account-signing-key-file=${pki.serviceAccountKeyFile}`,
+      ...options.keys.map(({ publicKeyFile }) => `--service-account-key-file=${publicKeyFile}`),
+      `--service-account-signing-key-file=${options.keys[0]?.keyFile ?? ''}`,
       '--service-cluster-ip-range=10.96.0.0/16',
       '--authorization-mode=Node,RBAC',
       '--enable-admission-plugins=NodeRestriction',
@@ -212,7 +219,7 @@ function startControllerManager({
       `--kubeconfig=${kubeconfig}`,
       `--authentication-kubeconfig=${kubeconfig}`,
       `--authorization-kubeconfig=${kubeconfig}`,
-      `--service-account-private-key-file=${pki.serviceAccountKeyFile}`,
+      `--service-account-private-key-file=${pki.serviceAccounts.keyFile}`,
       `--root-ca-file=${pki.caFile}`,
       '--use-service-account-credentials',
       '--leader-elect=false',

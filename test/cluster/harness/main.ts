@@ -6,6 +6,7 @@ import path from 'node:path';
 import { keep, openKept } from '../../support/tokens.ts';
 import { openBinaries } from './binaries.ts';
 import { CLUSTER_VARIABLE, type ClusterFacts } from './cluster.ts';
+import { serveControl, toControlSocket } from './control.ts';
 import { startControlPlane } from './control-plane.ts';
 import { readForeignCluster } from './foreign.ts';
 import { NODE_ADDRESS, NODE_NAME, prepareMachine } from './node/machine.ts';
@@ -15,7 +16,10 @@ import { openNodeBinaries } from './node/programs.ts';
 import { findNodeWish, type NodeWish } from './node/wish.ts';
 import { dieWithParent, type RunningProcess, startProcess } from './process.ts';
 
-type Target = Omit<ClusterFacts, 'socket' | 'workFolder'> & { stop: () => Promise<void> };
+type Target = Omit<ClusterFacts, 'socket' | 'workFolder'> & {
+  rotateSigningKey?: () => Promise<void>;
+  stop: () => Promise<void>;
+};
 
 const workFolder = path.join(process.env.COATCHECK_TEST_OUTPUT ?? '', 'work');
 
@@ -76,6 +80,7 @@ async function openWithNode(wish: NodeWish): Promise<Target> {
         helm: binaries.helm,
         images: Object.fromEntries(wish.images.map(({ name, reference }) => [name, reference])),
       },
+      rotateSigningKey: controlPlane.rotateSigningKey,
       // The namespaces end with this process and take everything along; one by one it would be a quarter of a minute.
       stop: async () => undefined,
     };
@@ -124,7 +129,8 @@ async function main(command: readonly string[]): Promise<number> {
   let proxy: RunningProcess | undefined;
   try {
     proxy = await startProxy(target, socket);
-    const { stop: _, ...rest } = target;
+    const { stop: _, rotateSigningKey, ...rest } = target;
+    if (rotateSigningKey) await serveControl({ rotateSigningKey }, toControlSocket(workFolder));
     const facts: ClusterFacts = { ...rest, socket, workFolder };
     const file = path.join(workFolder, 'cluster.json');
     writeFileSync(file, JSON.stringify(facts));

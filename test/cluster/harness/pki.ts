@@ -13,14 +13,20 @@ export interface ClusterPki {
   readonly caFile: string;
   readonly serverCertificateFile: string;
   readonly serverKeyFile: string;
-  readonly serviceAccountPublicKeyFile: string;
-  readonly serviceAccountKeyFile: string;
+  readonly serviceAccounts: KeyPairFiles;
+  /** Another pair that may sign ServiceAccount tokens. */
+  readonly issueServiceAccountKey: () => KeyPairFiles;
   readonly ca: IssuedCertificate;
   /** PEM pair of a client of the API server. */
   readonly issueClient: (
     commonName: string,
     organizations?: readonly string[],
   ) => IssuedCertificate;
+}
+
+export interface KeyPairFiles {
+  readonly publicKeyFile: string;
+  readonly keyFile: string;
 }
 
 /** What a server of the product is started with. */
@@ -42,19 +48,27 @@ export function createPki(folder: string, addresses: readonly string[], now: num
     { commonName: 'kube-apiserver', names: addresses, ...validity },
     ca,
   );
-  const serviceAccounts = generateKeyPairSync('rsa', {
-    modulusLength: 2048,
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-  });
   const write = (name: string, content: string) => writeSecret(folder, name, content);
+  let count = 0;
+  const issueServiceAccountKey = () => {
+    count += 1;
+    const pair = generateKeyPairSync('rsa', {
+      modulusLength: 2048,
+      publicKeyEncoding: { type: 'spki', format: 'pem' },
+      privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    });
+    return {
+      publicKeyFile: write(`sa-${count}.pub`, pair.publicKey),
+      keyFile: write(`sa-${count}.key`, pair.privateKey),
+    };
+  };
   return {
     ca,
     caFile: write('ca.crt', ca.certificate),
     serverCertificateFile: write('apiserver.crt', server.certificate),
     serverKeyFile: write('apiserver.key', server.key),
-    serviceAccountPublicKeyFile: write('sa.pub', serviceAccounts.publicKey),
-    serviceAccountKeyFile: write('sa.key', serviceAccounts.privateKey),
+    serviceAccounts: issueServiceAccountKey(),
+    issueServiceAccountKey,
     issueClient: (commonName, organizations = []) =>
       issueCertificate({ commonName, organizations, names: [], usage: 'client', ...validity }, ca),
   };

@@ -2,6 +2,7 @@
 // each suite has namespaces of its own (createNamespace).
 import { keep } from '../../../support/tokens.ts';
 import { type Cluster, type CommandResult, type NodeFacts, openCluster } from '../cluster.ts';
+import { sendOrder, toControlSocket } from '../control.ts';
 import { waitFor } from '../process.ts';
 
 export interface PodName {
@@ -59,6 +60,11 @@ export interface NodeCluster extends Cluster {
   waitForPod(name: PodName, is: (pod: Pod) => boolean, withinMs?: number): Promise<Pod>;
   /** What a container wrote; kept for the leak scan. `previous`: the container's last life. */
   logs(name: PodName, options?: { previous?: boolean }): Promise<string>;
+  /**
+   * A new key for ServiceAccount tokens: the API server is away for some seconds; old tokens stay valid. For the whole
+   * cluster, which must not mind.
+   */
+  rotateSigningKey(): Promise<void>;
   /** A command in a running container; never rejects for its exit code. */
   exec(name: PodName, ...command: readonly string[]): Promise<CommandResult>;
 }
@@ -119,6 +125,12 @@ export function openNodeCluster(environment?: NodeJS.ProcessEnv): NodeCluster {
       );
       keep(`logs-${name.pod}.txt`, text);
       return text;
+    },
+    rotateSigningKey: async () => {
+      await sendOrder('rotateSigningKey', toControlSocket(cluster.facts.workFolder));
+      // kubectl proxy finds out about its dead connections by using them.
+      const isBack = async () => (await cluster.request('GET', '/readyz')).status === 200;
+      await waitFor(isBack, { what: 'the API server to be back' });
     },
     exec: (name, ...command) =>
       cluster.kubectl([
