@@ -16,7 +16,7 @@ const SETTINGS = [
 ];
 const FOLDERS = ['/run', '/var/lib', '/var/log', '/etc', '/opt'];
 
-/** Everything but processes. */
+/** Everything but processes and cgroups. */
 export function readTraces(): Record<string, unknown> {
   const text = (command: string, ...args: string[]) =>
     execFileSync(command, args, { encoding: 'utf8' }).trim().split('\n');
@@ -26,7 +26,6 @@ export function readTraces(): Record<string, unknown> {
     rules: text('nft', 'list', 'ruleset'),
     mounts: readFileSync('/proc/self/mountinfo', 'utf8').split('\n'),
     settings: SETTINGS.map((name) => `${name} ${readSetting(name)}`),
-    cgroups: listCgroups(),
     // Other programs keep files in these, too, but none of a node's.
     folders: FOLDERS.flatMap((folder) =>
       readdirSync(folder).map((name) => `${folder}/${name}`),
@@ -42,11 +41,36 @@ function readSetting(name: string): string {
   }
 }
 
-/** Of a harness's making, in every hierarchy. */
+/** Of a harness's making, in every hierarchy; not those of other runs that live beside this one. */
 export function listCgroups(): string[] {
-  return readdirSync('/sys/fs/cgroup', { recursive: true, encoding: 'utf8' })
-    .filter((name) => /(^|\/)(coatcheck-test-[^/]*|kubepods[^/]*)$/.test(name))
-    .sort();
+  const found = listFolders('/sys/fs/cgroup').filter((name) =>
+    /(^|\/)(coatcheck-test-[^/]*|kubepods[^/]*)$/.test(name),
+  );
+  return found.filter((name) => !isOfAnotherRun(name)).sort();
+}
+
+/** Folders below, relative. Cgroups go while one looks: those that did are left out. */
+function listFolders(root: string, below = ''): string[] {
+  try {
+    return readdirSync(`${root}/${below}`, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => (below === '' ? name : `${below}/${name}`))
+      .flatMap((name) => [name, ...listFolders(root, name)]);
+  } catch {
+    return [];
+  }
+}
+
+/** The name of a run's cgroup ends in the pid of its run.ts, which is a child of ours if the run is. */
+function isOfAnotherRun(cgroup: string): boolean {
+  const pid = /coatcheck-test-(\d+)/.exec(cgroup)?.[1];
+  if (pid === undefined) return false;
+  try {
+    const parent = /^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    return Number(parent) !== process.pid;
+  } catch {
+    return false;
+  }
 }
 
 /** Processes of the run, as `pid command`. */
