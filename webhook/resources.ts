@@ -15,6 +15,7 @@ export function toResources(pod: Pod, settings: InjectSettings): JsonObject {
     ? limits
     : { cpu: settings.exchangeCpuRequest, memory: settings.exchangeMemoryRequest };
   const shared = NAMES.filter((name) => isSharedByPod(pod, name));
+  if (shared.length === 0) return { requests, limits };
   if (shared.length === NAMES.length) return {};
   return { requests: without(requests, shared), limits: without(limits, shared) };
 }
