@@ -15,20 +15,21 @@ import {
 } from '../harness/node/reader.ts';
 import { type NodeCluster, openNodeCluster, type Pod } from '../harness/node/suite.ts';
 import { waitFor } from '../harness/process.ts';
+import {
+  expectUnique,
+  getAll,
+  getContainers,
+  getInitContainers,
+  hasTokens,
+  withoutApiAccess,
+} from './containers.ts';
 import { type Mesh, startMesh } from './mesh.ts';
 import { ORDERS, type Order } from './orders.ts';
 
 const EXCHANGE = 'coatcheck-exchange';
-const TOKENS = 'coatcheck-tokens';
 const STATUS = 'auth.example.io/status';
 const ISTIO_PORTS = 'traffic.sidecar.istio.io/excludeOutboundPorts';
 const LINKERD_PORTS = 'config.linkerd.io/skip-outbound-ports';
-
-interface Container {
-  readonly name: string;
-  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
-  readonly env?: readonly { readonly name: string }[];
-}
 
 describe('node mesh, step 1: another webhook before ours and after', function () {
   this.timeout(240_000);
@@ -223,38 +224,4 @@ describe('node mesh, step 1: another webhook before ours and after', function ()
 
 function isOf(namespace: string): (pod: { metadata?: unknown }) => boolean {
   return ({ metadata }) => (metadata as { namespace?: string }).namespace === namespace;
-}
-
-function getContainers({ spec }: Pod): readonly Container[] {
-  return spec.containers as readonly Container[];
-}
-
-function getInitContainers({ spec }: Pod): readonly Container[] {
-  return (spec.initContainers ?? []) as readonly Container[];
-}
-
-function getAll(pod: Pod): readonly Container[] {
-  return [...getInitContainers(pod), ...getContainers(pod)];
-}
-
-function hasTokens({ volumeMounts = [] }: Container): boolean {
-  return volumeMounts.some(({ name }) => name === TOKENS);
-}
-
-function expectUnique(values: readonly string[], what: string): void {
-  expect([...new Set(values)], what).to.deep.equal(values);
-}
-
-/**
- * Without the mounts of the default token: the API server adds them before it asks webhooks again, and what these then
- * write has none. The name of its volume is random.
- */
-function withoutApiAccess(value: unknown): unknown {
-  const isMount = (one: unknown) =>
-    String((one as { name?: unknown } | null)?.name).startsWith('kube-api-access');
-  return JSON.parse(
-    JSON.stringify(value, (key, inner: unknown) =>
-      key === 'volumeMounts' && Array.isArray(inner) ? inner.filter((one) => !isMount(one)) : inner,
-    ),
-  );
 }

@@ -13,6 +13,7 @@ import {
   toShell,
 } from '../harness/node/reader.ts';
 import { isReady, type NodeCluster, openNodeCluster, type Pod } from '../harness/node/suite.ts';
+import { waitFor } from '../harness/process.ts';
 import { type Place, ROWS, type Row } from './rows.ts';
 
 const ENFORCED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
@@ -43,6 +44,7 @@ describe('node security, step 1: users, groups and budgets of all kinds', functi
       namespaces.set(place, name);
     }
     await cluster.apply(...toBudgets(of('quota'), of('limits')));
+    for (const place of ['quota', 'limits'] as const) await waitForBudget(place);
     await cluster.apply(...ROWS.flatMap((row) => [toPod(row, 'with'), toPod(row, 'without')]));
   });
   after(async () => {
@@ -56,6 +58,17 @@ describe('node security, step 1: users, groups and budgets of all kinds', functi
     pod: `${pod}-${which}`,
     container: 'app',
   });
+
+  /** A quota has a status, and a LimitRange is known to the API server, in their own time. */
+  async function waitForBudget(place: 'quota' | 'limits'): Promise<void> {
+    const row = ROWS.find((one) => one.place === place) as Row;
+    const path = `/api/v1/namespaces/${of(place)}/pods?dryRun=All`;
+    const isInForce = async () => {
+      const { status, body } = await cluster.request('POST', path, toPod(row, 'without'));
+      return status === 201 && JSON.stringify(body.spec).includes('"limits":{');
+    };
+    await waitFor(isInForce, { what: `the budget of ${place}`, withinMs: 60_000 });
+  }
 
   /** With a projected token of the user's own in every app container. */
   function toPod(row: Row, which: 'with' | 'without'): object {
