@@ -3,6 +3,11 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { ROOT, runTiers } from './tiers.ts';
 
+function findOnPath(name: string): string | undefined {
+  const folders = (process.env.PATH ?? '').split(path.delimiter);
+  return folders.map((folder) => path.join(folder, name)).find((file) => existsSync(file));
+}
+
 const FAST = [
   'common',
   'structure',
@@ -26,5 +31,14 @@ await runTiers('test', [
     // Builds both artefacts of the exchange first (seconds) and tests them as shipped.
     name: 'exchange',
     specs: ['test/exchange/**/*.test.ts'],
+  },
+  {
+    // What we pack by hand is read by the programs that others use.
+    name: 'images',
+    specs: ['test/scripts/**/*.test.ts'],
+    findLack: () => {
+      const missing = ['tar', 'ldd'].filter((name) => findOnPath(name) === undefined);
+      return missing.length > 0 ? `it needs ${missing.join(' and ')} on the PATH` : undefined;
+    },
   },
 ]);
