@@ -162,7 +162,8 @@ function readAnswer(answer: TransportAnswer, asked: Asked): Read {
 }
 
 function toIssued(response: TokenResponse, { audience, startMs }: Asked): Read {
-  const endMs = startMs + response.expires_in * 1000;
+  // `exp` is in whole seconds, rounded down by the broker: rounding the start down keeps expires_at from lying after it.
+  const endMs = (Math.floor(startMs / 1000) + response.expires_in) * 1000;
   const content: TokenFileContent = {
     access_token: response.access_token,
     token_type: 'Bearer',

@@ -69,7 +69,11 @@ const success: readonly Case[] = [
         expect(json.issued_token_type).to.equal('urn:ietf:params:oauth:token-type:access_token');
         expect(json.scope).to.equal('read write');
         expect(json.expires_at).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-        expect(Date.parse(json.expires_at)).to.be.within(startedMs + 300_000, Date.now() + 300_000);
+        // Whole seconds, rounded down like the broker's `exp`: never later than that.
+        const startedSeconds = Math.floor(startedMs / 1000) * 1000;
+        const endMs = Date.parse(json.expires_at);
+        expect(endMs % 1000).to.equal(0);
+        expect(endMs).to.be.within(startedSeconds + 300_000, Date.now() + 300_000);
       }
       expect(pod.readJson('billing').audience).to.equal('https://billing.example/api');
       expect(mode(pod.tokens)).to.equal('755');
