@@ -162,13 +162,13 @@ function readAnswer(answer: TransportAnswer, asked: Asked): Read {
 }
 
 function toIssued(response: TokenResponse, { audience, startMs }: Asked): Read {
-  // `exp` is in whole seconds, rounded down by the broker: rounding the start down keeps expires_at from lying after it.
-  const endMs = (Math.floor(startMs / 1000) + response.expires_in) * 1000;
+  const endMs = startMs + response.expires_in * 1000;
   const content: TokenFileContent = {
     access_token: response.access_token,
     token_type: 'Bearer',
     issued_token_type: response.issued_token_type,
-    expires_at: new Date(endMs).toISOString(),
+    // `exp` is in whole seconds, rounded down by the broker: rounded down here too, this never lies after it.
+    expires_at: new Date(Math.floor(endMs / 1000) * 1000).toISOString(),
     audience: audience.audience,
     scope: response.scope ?? '',
   };

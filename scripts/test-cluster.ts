@@ -6,10 +6,11 @@ import path from 'node:path';
 import { findHelm, findHelmLack } from '../test/chart/helm.ts';
 import { findLack, hasGo, openBinaries, openComponent } from '../test/cluster/harness/binaries.ts';
 import { findIsolation, isolate } from '../test/cluster/harness/isolation.ts';
-import { findNodeLack } from '../test/cluster/harness/node/programs.ts';
+import { findNodeLack, openNodeBinaries } from '../test/cluster/harness/node/programs.ts';
 import { dieWithParent } from '../test/cluster/harness/process.ts';
 import { GO_MINIMUM_OF_NODE, HELM } from '../test/cluster/harness/versions.ts';
-import { ROOT, runTiers } from './tiers.ts';
+import { buildImage, IMAGE_GROUPS } from './image/build.ts';
+import { ROOT, runTiers, type Tier } from './tiers.ts';
 
 const HARNESS = path.join(ROOT, 'test/cluster/harness/main.ts');
 const NODE_HARNESS = path.join(ROOT, 'test/cluster/harness/node/run.ts');
@@ -33,6 +34,7 @@ const lack = findWhatLacks();
 const isolation = foreign || lack !== undefined ? 'none' : findIsolation();
 await prepareHelm();
 if (lack === undefined) await prepare();
+if (findWhatNodeLacks() === undefined) await prepareNode();
 
 await runTiers('test-cluster', [
   {
@@ -43,6 +45,7 @@ await runTiers('test-cluster', [
   },
   {
     name: 'cluster',
+    group: 'beside the cluster',
     specs: ['test/cluster/!(node-*)/**/*.test.ts'],
     findLack: () => lack,
     wrap: (command, folder) => {
@@ -52,9 +55,23 @@ await runTiers('test-cluster', [
     },
   },
   {
-    // Pods really run: the node's own harness makes the namespaces, and builds what is missing.
-    name: 'node',
-    specs: ['test/cluster/node-!(clean)/**/*.test.ts'],
+    // Outside of all namespaces: it starts nodes and looks at what they leave.
+    name: 'node-clean',
+    group: 'beside the cluster',
+    specs: ['test/cluster/node-clean/**/*.test.ts'],
+    findLack: findWhatNodeLacks,
+  },
+  // Pods really run. Two nodes, because their suites mostly wait: for the kubelet's steps, for tokens to be renewed.
+  toNodeTier('node', ['smoke', 'inject', 'refresh', 'refusals']),
+  toNodeTier('node-hardship', ['security', 'networking', 'mesh', 'outage']),
+]);
+
+/** The suites `node-<name>` on a node of their own: its harness makes the namespaces. */
+function toNodeTier(name: string, suites: readonly string[]): Tier {
+  return {
+    name,
+    group: 'nodes',
+    specs: suites.map((suite) => `test/cluster/node-${suite}/**/*.test.ts`),
     findLack: findWhatNodeLacks,
     wrap: (command, folder) => [
       ...dieWithParent(),
@@ -63,18 +80,21 @@ await runTiers('test-cluster', [
       path.join(folder, 'work'),
       ...command,
     ],
-  },
-  {
-    // Outside of all namespaces: it starts nodes and looks at what they leave.
-    name: 'node-clean',
-    specs: ['test/cluster/node-clean/**/*.test.ts'],
-    findLack: findWhatNodeLacks,
-  },
-]);
+  };
+}
 
 async function prepareHelm(): Promise<void> {
   if (findHelm(process.env) !== undefined || !hasGo(process.env, GO_MINIMUM_OF_NODE)) return;
   await openComponent(HELM, process.env);
+}
+
+/** What several nodes at once would otherwise each build. */
+async function prepareNode(): Promise<void> {
+  await openNodeBinaries(process.env);
+  execFileSync(process.execPath, [path.join(ROOT, 'scripts/build.ts'), 'all'], {
+    stdio: 'inherit',
+  });
+  for (const name of IMAGE_GROUPS.all) await buildImage(name, process.env);
 }
 
 async function prepare(): Promise<void> {

@@ -1,4 +1,5 @@
-// Runs tiers of tests one after another: mocha on a folder list, counts, the leak scan, one closing line.
+// Runs tiers of tests one after another, those of one group side by side: mocha on a folder list, counts, the leak scan,
+// one closing line.
 // Used by scripts/test.ts and scripts/test-cluster.ts; .ci/run adds up what they leave in .test-output/<run>.json.
 import { spawn } from 'node:child_process';
 import {
@@ -22,6 +23,8 @@ export interface Tier {
   /** What this machine lacks for the tier, a sentence that says what to install; undefined when nothing. */
   readonly findLack?: () => string | undefined;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Neighbours of one group run side by side: for tiers that mostly wait. Each is printed whole when it ends. */
+  readonly group?: string;
   /** Turns the command that runs the tests into another one around it; `folder` is where the tier's output goes. */
   readonly wrap?: (command: readonly string[], folder: string) => readonly string[];
 }
@@ -35,17 +38,14 @@ export interface Counts {
 /** Runs the tiers and exits: 0 when nothing failed and, in CI, nothing was skipped. */
 export async function runTiers(run: string, tiers: readonly Tier[]): Promise<never> {
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const tier of tiers) {
-    const lack = tier.findLack?.();
-    if (lack !== undefined) {
-      console.log(`\n!!! SKIPPED tier "${tier.name}": ${lack}\n`);
-      total.skipped += 1;
-      continue;
+  for (const group of toGroups(tiers)) {
+    const isAlone = group.length === 1;
+    if (!isAlone) console.log(`\n=== side by side: ${group.map(({ name }) => name).join(', ')} …`);
+    for (const counts of await Promise.all(group.map((tier) => runOrSkip(tier, isAlone)))) {
+      total.passed += counts.passed;
+      total.failed += counts.failed;
+      total.skipped += counts.skipped;
     }
-    const counts = await runTier(tier);
-    total.passed += counts.passed;
-    total.failed += counts.failed;
-    total.skipped += counts.skipped;
   }
   mkdirSync(OUTPUT, { recursive: true });
   writeFileSync(path.join(OUTPUT, `${run}.json`), JSON.stringify(total));
@@ -55,14 +55,34 @@ export async function runTiers(run: string, tiers: readonly Tier[]): Promise<nev
   process.exit(total.failed > 0 || skipsFail || total.passed + total.skipped === 0 ? 1 : 0);
 }
 
-async function runTier(tier: Tier): Promise<Counts> {
+function toGroups(tiers: readonly Tier[]): Tier[][] {
+  const groups: Tier[][] = [];
+  for (const tier of tiers) {
+    const last = groups.at(-1);
+    if (tier.group !== undefined && last?.[0]?.group === tier.group) last.push(tier);
+    else groups.push([tier]);
+  }
+  return groups;
+}
+
+async function runOrSkip(tier: Tier, isAlone: boolean): Promise<Counts> {
+  const lack = tier.findLack?.();
+  if (lack === undefined) return runTier(tier, isAlone);
+  console.log(`\n!!! SKIPPED tier "${tier.name}": ${lack}\n`);
+  return { passed: 0, failed: 0, skipped: 1 };
+}
+
+async function runTier(tier: Tier, isAlone: boolean): Promise<Counts> {
   const folder = path.join(OUTPUT, tier.name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const started = performance.now();
-  console.log(`\n=== ${tier.name}`);
+  if (isAlone) console.log(`\n=== ${tier.name}`);
   const countsFile = path.join(folder, 'counts.json');
-  const code = await runMocha(tier, folder, countsFile);
+  const code = await runMocha(tier, { folder, countsFile, isAlone });
+  if (!isAlone) {
+    console.log(`\n=== ${tier.name}\n${readFileSync(path.join(folder, 'mocha.log'), 'utf8')}`);
+  }
   const counts: Counts = existsSync(countsFile)
     ? (JSON.parse(readFileSync(countsFile, 'utf8')) as Counts)
     : { passed: 0, failed: 0, skipped: 0 };
@@ -73,7 +93,10 @@ async function runTier(tier: Tier): Promise<Counts> {
   return counts;
 }
 
-function runMocha(tier: Tier, folder: string, countsFile: string): Promise<number> {
+function runMocha(
+  tier: Tier,
+  { folder, countsFile, isAlone }: { folder: string; countsFile: string; isAlone: boolean },
+): Promise<number> {
   const mocha = path.join(ROOT, 'node_modules/mocha/bin/mocha.js');
   const reporter = path.join(ROOT, 'test/support/reporter.cjs');
   const tests = [
@@ -103,7 +126,7 @@ function runMocha(tier: Tier, folder: string, countsFile: string): Promise<numbe
       [child.stderr, process.stderr],
     ] as const) {
       stream.on('data', (chunk: Buffer) => {
-        out.write(chunk);
+        if (isAlone) out.write(chunk);
         log.write(chunk);
       });
     }

@@ -64,3 +64,19 @@ function exists(target: string): boolean {
     return false;
   }
 }
+
+describe('structure: suites on a node', () => {
+  it('are each run by a tier of make test-cluster', () => {
+    const tiers = readFileSync(path.join(ROOT, 'scripts/test-cluster.ts'), 'utf8');
+    const suites = readdirSync(path.join(ROOT, 'test/cluster')).filter((name) =>
+      name.startsWith('node-'),
+    );
+    expect(suites.length).to.be.greaterThan(5);
+    const missing = suites.filter(
+      (name) =>
+        !tiers.includes(`'${name.slice('node-'.length)}'`) &&
+        !tiers.includes(`test/cluster/${name}/`),
+    );
+    expect(missing).to.deep.equal([]);
+  });
+});
