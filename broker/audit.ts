@@ -3,6 +3,7 @@
 import { scrubTokens } from '../common/secret.ts';
 import type { Decision } from './authorize.ts';
 import type { FailedClaim } from './errors.ts';
+import { toSubject, type WorkloadIdentity } from './identity/identity.ts';
 import type { TriedRole } from './roles/resolve.ts';
 
 /** One line. What does not apply is left out. Times are RFC 3339 in UTC. */
@@ -14,6 +15,8 @@ export interface AuditRecord {
   readonly dialect: string;
   readonly outcome: 'allow' | 'deny' | 'failure';
   readonly reason?: string;
+  /** `sub` of what is or would be issued: `k8s:…`, `oidc:…`, `client:…`, `user:…`. */
+  readonly subject?: string;
   readonly cluster?: string;
   readonly namespace?: string;
   readonly serviceAccount?: string;
@@ -93,7 +96,8 @@ export function createAuditSink(
 /** The record of a decision; `tokenId` is the `jti` of what was issued. */
 export function toAuditRecord(decision: Decision, tokenId?: string): AuditRecord {
   const { subject, failed, expiry } = decision;
-  const identity = subject?.identity;
+  const who = subject?.identity;
+  const identity: Partial<WorkloadIdentity> = who?.kind === 'workload' ? who : {};
   const record: { [Name in keyof AuditRecord]: AuditRecord[Name] | undefined } = {
     kind: 'decision',
     time: decision.time,
@@ -101,13 +105,14 @@ export function toAuditRecord(decision: Decision, tokenId?: string): AuditRecord
     dialect: decision.dialect,
     outcome: decision.outcome,
     reason: decision.reason,
-    cluster: identity?.cluster ?? subject?.cluster,
-    namespace: identity?.namespace,
-    serviceAccount: identity?.serviceAccount,
-    serviceAccountUid: identity?.serviceAccountUid,
-    pod: identity?.pod?.name,
-    podUid: identity?.pod?.uid,
-    node: identity?.node?.name,
+    subject: who && toSubject(who),
+    cluster: identity.cluster ?? subject?.cluster,
+    namespace: identity.namespace,
+    serviceAccount: identity.serviceAccount,
+    serviceAccountUid: identity.serviceAccountUid,
+    pod: identity.pod?.name,
+    podUid: identity.pod?.uid,
+    node: identity.node?.name,
     subjectIssuer: subject?.issuer,
     subjectTokenId: subject?.tokenId,
     subjectFingerprint: subject?.fingerprint,

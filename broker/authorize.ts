@@ -148,7 +148,7 @@ async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft):
     token: role.token,
     ceilingSeconds: deps.maxTtlSeconds,
     subjectExpiresAt: subject.expiresAt,
-    isBound: subject.identity.pod !== undefined,
+    isBound: subject.identity.kind !== 'workload' || subject.identity.pod !== undefined,
   });
   draft.expiry = expiry;
   if (expiry.expiresAt <= issuedAt) {
@@ -162,7 +162,8 @@ async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft):
 
 /** Without the claims: a decision is shown, and they may hold what nobody chose to show. */
 function toDecisionSubject({ claims, ...facts }: VerifiedSubject): DecisionSubject {
-  return { ...facts, cluster: facts.identity.cluster };
+  const { identity } = facts;
+  return identity.kind === 'workload' ? { ...facts, cluster: identity.cluster } : facts;
 }
 
 /** The audience is compared with the token's `aud` here, and then with the role's; never `aud` with itself. */

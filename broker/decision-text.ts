@@ -3,6 +3,7 @@
 import { scrubTokens } from '../common/secret.ts';
 import type { Decision, DecisionSubject } from './authorize.ts';
 import { type FailedClaim, REASONS } from './errors.ts';
+import { type Identity, toSubject, type WorkloadIdentity } from './identity/identity.ts';
 import type { Validation } from './identity/validate.ts';
 import type { Match } from './roles/match.ts';
 import type { TriedRole } from './roles/resolve.ts';
@@ -57,14 +58,18 @@ function toText(value: unknown): string {
     : (JSON.stringify(value) ?? 'nothing');
 }
 
-function describeIdentity({
+function describeIdentity(identity: Identity): string[] {
+  return identity.kind === 'workload' ? describeWorkload(identity) : [toSubject(identity)];
+}
+
+function describeWorkload({
   cluster,
   namespace,
   serviceAccount,
   serviceAccountUid,
   pod,
   node,
-}: NonNullable<DecisionSubject['identity']>): string[] {
+}: WorkloadIdentity): string[] {
   return [
     `cluster ${cluster}, namespace ${namespace}, ServiceAccount ${serviceAccount} (uid ${serviceAccountUid})`,
     pod

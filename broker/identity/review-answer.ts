@@ -3,14 +3,14 @@
 import { KubeError } from '../../common/kube/client.ts';
 import { scrubTokens } from '../../common/secret.ts';
 import type { Checked } from './claims.ts';
-import type { VerifiedSubject } from './identity.ts';
+import type { WorkloadSubject } from './identity.ts';
 
 export const TOKEN_REVIEWS_PATH = '/apis/authentication.k8s.io/v1/tokenreviews';
 
 /** Whom the token says it belongs to, and the audience that was asked about. */
 export interface ReviewQuestion {
   readonly token: string;
-  readonly subject: Pick<VerifiedSubject, 'identity' | 'tokenId'>;
+  readonly subject: Pick<WorkloadSubject, 'identity' | 'tokenId'>;
   readonly audience: string;
 }
 

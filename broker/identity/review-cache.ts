@@ -2,7 +2,7 @@
 // minutes. Both bounded; both forgotten by deaths and by a change of settings. Bad answers are never remembered: an API
 // server may lag behind a new pod.
 import type { Clock } from '../../common/clock.ts';
-import type { Identity } from './identity.ts';
+import type { WorkloadIdentity } from './identity.ts';
 
 /** How long ago a pod's last good review may be for `onReviewUnavailable: recent`. */
 export const RECENT_MS = 15 * 60_000;
@@ -17,27 +17,27 @@ export interface Dead {
 
 export interface ReviewCache {
   isAccepted(key: string): boolean;
-  wasRecent(identity: Identity): boolean;
+  wasRecent(identity: WorkloadIdentity): boolean;
   /** To be called before a review; what it returns stores the good answer, unless something was forgotten meanwhile. */
   begin(): (accepted: Accepted) => void;
-  forgetPod(identity: Identity): void;
+  forgetPod(identity: WorkloadIdentity): void;
   evict(dead: Dead): void;
   clear(): void;
 }
 
 export interface Accepted {
   readonly key: string;
-  readonly identity: Identity;
+  readonly identity: WorkloadIdentity;
   /** Milliseconds since the epoch; not after it. */
   readonly until: number;
 }
 
 export function createReviewCache(clock: Clock): ReviewCache {
   const accepted = new Map<string, Accepted>();
-  const recent = new Map<string, { readonly at: number; readonly identity: Identity }>();
+  const recent = new Map<string, { readonly at: number; readonly identity: WorkloadIdentity }>();
   let forgotten = 0;
 
-  const forget = (isGone: (identity: Identity) => boolean) => {
+  const forget = (isGone: (identity: WorkloadIdentity) => boolean) => {
     forgotten += 1;
     for (const [key, { identity }] of accepted) if (isGone(identity)) accepted.delete(key);
     for (const [key, { identity }] of recent) if (isGone(identity)) recent.delete(key);

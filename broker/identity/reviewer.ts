@@ -6,7 +6,7 @@ import { createKubeClient, type KubeClient, KubeError } from '../../common/kube/
 import type { Logger } from '../../common/log.ts';
 import { BrokerError } from '../errors.ts';
 import type { ReviewSettings, ValidationMode } from './cluster-review.ts';
-import type { VerifiedSubject } from './identity.ts';
+import type { WorkloadSubject } from './identity.ts';
 import { createLimiter, LimiterFull } from './limiter.ts';
 import {
   checkReview,
@@ -42,7 +42,7 @@ export interface Reviewer {
    */
   review(
     token: string,
-    question: { subject: VerifiedSubject; audience: string },
+    question: { subject: WorkloadSubject; audience: string },
   ): Promise<ReviewKind>;
   /** A pod or ServiceAccount is gone: no answer from before counts any more. */
   evict(dead: Dead): void;
@@ -155,7 +155,7 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
   };
 }
 
-type Question = ReviewQuestion & { readonly subject: VerifiedSubject };
+type Question = ReviewQuestion & { readonly subject: WorkloadSubject };
 
 /** One TokenReview, counted and timed. */
 function createAsk({

@@ -9,7 +9,7 @@ import {
   checkValidity,
   checkWorkload,
 } from './claims.ts';
-import type { VerifiedSubject } from './identity.ts';
+import type { WorkloadSubject } from './identity.ts';
 import type { TokenFacts } from './refusal.ts';
 
 export type Facts = { -readonly [Name in keyof TokenFacts]: TokenFacts[Name] };
@@ -22,7 +22,7 @@ export function readSubject(
   claims: Readonly<Record<string, unknown>>,
   facts: Facts & { cluster: string; issuer: string },
   clock: Clock,
-): VerifiedSubject {
+): WorkloadSubject {
   const identity = unwrap(checkWorkload(claims, facts.cluster));
   facts.identity = identity;
   const tokenId = unwrap(checkTokenId(claims));

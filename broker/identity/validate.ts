@@ -6,7 +6,7 @@ import { type Secret, tokenFingerprint } from '../../common/secret.ts';
 import { BrokerError } from '../errors.ts';
 import type { ValidationMode } from './cluster-review.ts';
 import { type Cluster, hasKeySource } from './clusters.ts';
-import type { VerifiedSubject } from './identity.ts';
+import type { VerifiedSubject, WorkloadSubject } from './identity.ts';
 import { checkUniqueMembers, type ParsedToken, parseToken } from './jose.ts';
 import { TokenRefused } from './refusal.ts';
 import type { Dead } from './review-cache.ts';
@@ -113,7 +113,7 @@ function findReviewer(cluster: Cluster, options: ValidatorOptions): Reviewer | u
 /** Signature and claims are known to be good; the API server is asked when everything else has been decided. */
 function toProof(
   raw: string,
-  { subject, entry }: { subject: VerifiedSubject; entry: Entry },
+  { subject, entry }: { subject: WorkloadSubject; entry: Entry },
 ): Proof {
   const { cluster, reviewer } = entry;
   const mode = cluster.validation;
@@ -184,7 +184,7 @@ async function validateByReview(
 function readClaimed(
   { token, issuer, entry: { cluster }, clock }: Claimed & { clock: Clock },
   fingerprint: string,
-): VerifiedSubject {
+): WorkloadSubject {
   if (!cluster.algorithms.includes(token.alg)) {
     throw new BrokerError('token_signature', 'the algorithm is none of the cluster');
   }

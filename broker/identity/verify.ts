@@ -4,7 +4,7 @@ import type { Clock } from '../../common/clock.ts';
 import { type Secret, tokenFingerprint } from '../../common/secret.ts';
 import { BrokerError } from '../errors.ts';
 import type { ClusterKeys, ClusterWithKeys, Found } from './cluster-keys.ts';
-import type { VerifiedSubject } from './identity.ts';
+import type { WorkloadSubject } from './identity.ts';
 import { checkUniqueMembers, type ParsedToken, parseToken } from './jose.ts';
 import { TokenRefused } from './refusal.ts';
 import { type Facts, readSubject } from './subject.ts';
@@ -14,7 +14,7 @@ export interface Verifier {
    * Verifies a subject token.
    * @throws TokenRefused for every token that is not accepted, and where the broker cannot decide.
    */
-  verify(token: Secret): Promise<VerifiedSubject>;
+  verify(token: Secret): Promise<WorkloadSubject>;
 }
 
 export interface VerifierOptions {
@@ -37,7 +37,7 @@ export function createVerifier({ keys, ownIssuers, clock }: VerifierOptions): Ve
     );
   }
 
-  async function verify(raw: string, facts: Facts): Promise<VerifiedSubject> {
+  async function verify(raw: string, facts: Facts): Promise<WorkloadSubject> {
     const token = parseToken(raw);
     const { iss } = token.payload;
     const clusters = typeof iss === 'string' ? byIssuer.get(iss) : undefined;

@@ -23,7 +23,7 @@ export function matchSubject(
   { ownCluster }: MatchContext,
 ): Match {
   const { namespace, serviceAccount, cluster = ownCluster } = rule;
-  if (namespace === undefined || serviceAccount === undefined) {
+  if (identity.kind !== 'workload' || namespace === undefined || serviceAccount === undefined) {
     return { ok: false, failed: { claim: 'kind', got: identity.kind, want: toKind(rule) } };
   }
   // Plain steps: this runs once per rule of every role for the audience, on every exchange.

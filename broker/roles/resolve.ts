@@ -144,7 +144,7 @@ function chooseBest(
 
 /** What the chosen role asks of the token itself. */
 function checkDemands(role: Role, { identity, audiences }: VerifiedSubject): Refusal | undefined {
-  if (role.requirePod && identity.pod === undefined) {
+  if (role.requirePod && identity.kind === 'workload' && identity.pod === undefined) {
     return refuse('token_unbound', 'the role requires a token bound to a pod', {
       claim: 'kubernetes.io.pod',
       got: null,

@@ -1,7 +1,11 @@
 // The JWT client token: what an allowed decision becomes (RFC 9068, and `kubernetes.io` as Kubernetes writes it).
 // No store is asked and nothing is remembered: a JWT exchange waits for no write.
-import type { Identity } from '../identity/identity.ts';
-import { toSubject } from '../identity/identity.ts';
+import {
+  type Identity,
+  isWorkload,
+  toSubject,
+  type WorkloadIdentity,
+} from '../identity/identity.ts';
 import type { SigningKey } from './keys.ts';
 import { signJwt } from './signer.ts';
 
@@ -42,14 +46,19 @@ export function toClaims(content: TokenContent): Readonly<Record<string, unknown
     jti: content.tokenId,
     scope: content.scopes.join(' '),
     policies: content.policies,
+    ...(isWorkload(identity) && toWorkloadClaims(identity)),
+  };
+}
+
+function toWorkloadClaims(identity: WorkloadIdentity): Readonly<Record<string, unknown>> {
+  const { pod, node } = identity;
+  return {
     cluster: identity.cluster,
     'kubernetes.io': {
       namespace: identity.namespace,
       serviceaccount: { name: identity.serviceAccount, uid: identity.serviceAccountUid },
-      ...(identity.pod && { pod: { name: identity.pod.name, uid: identity.pod.uid } }),
-      ...(identity.node && {
-        node: { name: identity.node.name, ...(identity.node.uid && { uid: identity.node.uid }) },
-      }),
+      ...(pod && { pod: { name: pod.name, uid: pod.uid } }),
+      ...(node && { node: { name: node.name, ...(node.uid && { uid: node.uid }) } }),
     },
   };
 }

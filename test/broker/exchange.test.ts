@@ -102,6 +102,7 @@ describe('token exchange', () => {
       correlationId: answer.headers.get('x-request-id'),
       dialect: 'oauth',
       outcome: 'allow',
+      subject: 'k8s:local:shop:checkout',
       cluster: 'local',
       namespace: 'shop',
       serviceAccount: 'checkout',

@@ -3,7 +3,7 @@
 import type { Reason } from '../../broker/errors.ts';
 import { type ClusterKeys, createClusterKeys } from '../../broker/identity/cluster-keys.ts';
 import type { Cluster } from '../../broker/identity/clusters.ts';
-import type { VerifiedSubject } from '../../broker/identity/identity.ts';
+import type { WorkloadSubject } from '../../broker/identity/identity.ts';
 import type { KeysEvent } from '../../broker/identity/jwks.ts';
 import { TokenRefused } from '../../broker/identity/refusal.ts';
 import { createVerifier } from '../../broker/identity/verify.ts';
@@ -20,7 +20,7 @@ export interface TestVerifier {
   readonly events: readonly KeysEvent[];
   /** Log lines so far. */
   readonly lines: readonly Readonly<Record<string, unknown>>[];
-  verify(token: string): Promise<VerifiedSubject>;
+  verify(token: string): Promise<WorkloadSubject>;
   /** The refusal of a token; fails if it is accepted or anything else is thrown. */
   refuse(token: string): Promise<TokenRefused>;
   /** `accepted`, or the reason of the refusal. */

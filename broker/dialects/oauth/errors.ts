@@ -3,6 +3,7 @@ import type { ErrorResponse } from '../../../common/protocol/oauth.ts';
 import { scrubTokens } from '../../../common/secret.ts';
 import type { DecisionSubject } from '../../authorize.ts';
 import { REASONS, type Reason } from '../../errors.ts';
+import { type Identity, toSubject } from '../../identity/identity.ts';
 
 interface OAuthError {
   readonly status: number;
@@ -94,7 +95,7 @@ export function renderError({
 
 function describeSubject({ identity, audiences }: DecisionSubject): string {
   const facts = [
-    identity && `namespace ${identity.namespace}, ServiceAccount ${identity.serviceAccount}`,
+    identity && describeIdentity(identity),
     audiences && `audience ${audiences.join(' ')}`,
   ];
   return facts.filter((fact) => fact !== undefined).join(', ');
@@ -105,4 +106,10 @@ function toDescription(text: string): string {
   return scrubTokens(text)
     .replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?')
     .slice(0, 512);
+}
+
+function describeIdentity(identity: Identity): string {
+  return identity.kind === 'workload'
+    ? `namespace ${identity.namespace}, ServiceAccount ${identity.serviceAccount}`
+    : `subject ${toSubject(identity)}`;
 }

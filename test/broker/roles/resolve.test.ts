@@ -1,12 +1,12 @@
 // Which role serves whom: by name and without, exact before glob, equals refused, and every refusal's stable reason.
 import { expect } from 'chai';
-import type { VerifiedSubject } from '../../../broker/identity/identity.ts';
+import type { WorkloadSubject } from '../../../broker/identity/identity.ts';
 import { type RoleQuery, resolveRole } from '../../../broker/roles/resolve.ts';
 import type { Role } from '../../../broker/roles/role.ts';
 import { indexRoles } from '../../../broker/roles/role-index.ts';
 import { toRole } from '../../support/roles.ts';
 
-const subject: VerifiedSubject = {
+const subject: WorkloadSubject = {
   identity: {
     kind: 'workload',
     cluster: 'here',

@@ -1,10 +1,11 @@
 // Claims of a client token and the four caps on its life; pure.
 import { expect } from 'chai';
 import fc from 'fast-check';
+import type { WorkloadIdentity } from '../../../broker/identity/identity.ts';
 import { limitExpiry } from '../../../broker/tokens/expiry.ts';
 import { type TokenContent, toClaims } from '../../../broker/tokens/issue.ts';
 
-const CONTENT: TokenContent = {
+const CONTENT: TokenContent & { identity: WorkloadIdentity } = {
   issuer: 'https://broker.example',
   identity: {
     kind: 'workload',
