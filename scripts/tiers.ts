@@ -33,11 +33,14 @@ export interface Counts {
   passed: number;
   failed: number;
   skipped: number;
+  /** Each failure by its title, with the beginning of its stack. */
+  told?: string[];
 }
 
 /** Runs the tiers and exits: 0 when nothing failed and, in CI, nothing was skipped. */
 export async function runTiers(run: string, tiers: readonly Tier[]): Promise<never> {
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const told: string[] = [];
   for (const group of toGroups(tiers)) {
     const isAlone = group.length === 1;
     if (!isAlone) console.log(`\n=== side by side: ${group.map(({ name }) => name).join(', ')} …`);
@@ -45,10 +48,13 @@ export async function runTiers(run: string, tiers: readonly Tier[]): Promise<nev
       total.passed += counts.passed;
       total.failed += counts.failed;
       total.skipped += counts.skipped;
+      told.push(...(counts.told ?? []));
     }
   }
   mkdirSync(OUTPUT, { recursive: true });
-  writeFileSync(path.join(OUTPUT, `${run}.json`), JSON.stringify(total));
+  writeFileSync(path.join(OUTPUT, `${run}.json`), JSON.stringify({ ...total, told }));
+  // Again, at the end: a log of thousands of lines is read from there.
+  for (const one of told) console.log(`\nFAILED ${one}`);
   const skipsFail = Boolean(process.env.CI) && total.skipped > 0;
   if (skipsFail) console.error('\nA skipped tier or test is a failure in CI.');
   console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
@@ -87,16 +93,27 @@ async function runTier(tier: Tier, isAlone: boolean): Promise<Counts> {
     ? (JSON.parse(readFileSync(countsFile, 'utf8')) as Counts)
     : { passed: 0, failed: 0, skipped: 0 };
   // Mocha that died, or failed outside a test, must not look like a tier that passed.
-  if (code !== 0 && counts.failed === 0) counts.failed = 1;
-  counts.failed += reportLeaks(tier.name, scanForTokens(folder));
+  if (code !== 0 && counts.failed === 0) {
+    counts.failed = 1;
+    counts.told = [`tier ${tier.name}: mocha ended with ${code}\n${readEnd(folder)}`];
+  }
+  const leaks = reportLeaks(tier.name, scanForTokens(folder));
+  counts.failed += leaks;
+  if (leaks > 0) counts.told = [...(counts.told ?? []), `tier ${tier.name}: ${leaks} leaks`];
   console.log(`${tier.name}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
   return counts;
+}
+
+/** The last lines that mocha wrote. */
+function readEnd(folder: string): string {
+  const lines = readFileSync(path.join(folder, 'mocha.log'), 'utf8').trimEnd().split('\n');
+  return lines.slice(-25).join('\n');
 }
 
 function runMocha(
   tier: Tier,
   { folder, countsFile, isAlone }: { folder: string; countsFile: string; isAlone: boolean },
-): Promise<number> {
+): Promise<string | number> {
   const mocha = path.join(ROOT, 'node_modules/mocha/bin/mocha.js');
   const reporter = path.join(ROOT, 'test/support/reporter.cjs');
   const tests = [
@@ -109,7 +126,7 @@ function runMocha(
   ];
   const [command = '', ...args] = tier.wrap?.(tests, folder) ?? tests;
   const log = createWriteStream(path.join(folder, 'mocha.log'));
-  return new Promise((resolve, reject) => {
+  return new Promise<string | number>((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: ROOT,
       env: {
@@ -131,6 +148,6 @@ function runMocha(
       });
     }
     child.once('error', reject);
-    child.once('close', (code) => log.end(() => resolve(code ?? 1)));
+    child.once('close', (code, signal) => log.end(() => resolve(code ?? signal ?? 1)));
   });
 }
