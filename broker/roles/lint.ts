@@ -43,7 +43,7 @@ export function lintRoles(
 
 function lintRule(role: Role, rule: SubjectRule, subject: number): Finding[] {
   const at = { role: role.name, source: role.source, subject };
-  if (rule.namespace === undefined) {
+  if (!('namespace' in rule)) {
     return [
       {
         ...at,
@@ -60,7 +60,7 @@ function lintRule(role: Role, rule: SubjectRule, subject: number): Finding[] {
       message: 'every cluster of the table, present and future, fits',
     });
   }
-  if (isEverything(rule.namespace) && isEverything(rule.serviceAccount ?? '')) {
+  if (isEverything(rule.namespace) && isEverything(rule.serviceAccount)) {
     findings.push({
       ...at,
       kind: 'wildcard_all',
@@ -75,10 +75,8 @@ function isEverything(pattern: string): boolean {
 }
 
 function toRules(role: Role, ownCluster: string): Rule[] {
-  return role.subjects.flatMap(({ cluster = ownCluster, namespace, serviceAccount }, subject) =>
-    namespace === undefined || serviceAccount === undefined
-      ? []
-      : [{ role, subject, cluster, namespace, serviceAccount }],
+  return role.subjects.flatMap((rule, subject) =>
+    'namespace' in rule ? [{ role, subject, cluster: ownCluster, ...rule }] : [],
   );
 }
 

@@ -22,10 +22,10 @@ export function matchSubject(
   identity: Identity,
   { ownCluster }: MatchContext,
 ): Match {
-  const { namespace, serviceAccount, cluster = ownCluster } = rule;
-  if (identity.kind !== 'workload' || namespace === undefined || serviceAccount === undefined) {
+  if (identity.kind !== 'workload' || !('namespace' in rule)) {
     return { ok: false, failed: { claim: 'kind', got: identity.kind, want: toKind(rule) } };
   }
+  const { namespace, serviceAccount, cluster = ownCluster } = rule;
   // Plain steps: this runs once per rule of every role for the audience, on every exchange.
   if (!isMatch(cluster, identity.cluster)) return fail('cluster', identity.cluster, cluster);
   if (!isMatch(namespace, identity.namespace))
@@ -44,5 +44,5 @@ function fail(claim: string, got: string, want: string): Match {
 
 function toKind(rule: SubjectRule): string {
   const kinds = ['issuer', 'client', 'user', 'group'] as const;
-  return kinds.find((kind) => rule[kind] !== undefined) ?? 'workload';
+  return kinds.find((kind) => kind in rule) ?? 'workload';
 }

@@ -1,16 +1,62 @@
 // A role as the rest of the broker sees it, whatever source it came from (schema.ts parses it; sources/ read it).
+import type { VerifiedSubject } from '../identity/identity.ts';
 
-export interface SubjectRule {
+/** A ServiceAccount by its name, or by globs. */
+export interface WorkloadRule {
   /** The broker's own cluster unless written; `*` is every cluster. */
   readonly cluster?: string;
-  readonly namespace?: string;
-  readonly serviceAccount?: string;
-  readonly issuer?: string;
-  readonly subject?: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+}
+
+/** A ServiceAccount in every namespace of the broker's own cluster that the selector selects. */
+export interface SelectorRule {
+  readonly namespaceSelector: LabelSelector;
+  readonly serviceAccount: string;
+}
+
+export interface OidcRule {
+  /** The name of the entry in the table of issuers. */
+  readonly issuer: string;
+  /** An anchored glob over `sub`. */
+  readonly subject: string;
+  /** All must fit: an anchored glob, or exactly this number or boolean; a list in the token fits with any one item. */
   readonly claims?: Readonly<Record<string, string | number | boolean>>;
-  readonly client?: string;
-  readonly user?: string;
-  readonly group?: string;
+}
+
+export interface ClientRule {
+  readonly client: string;
+}
+
+export interface UserRule {
+  /** `<provider>:<subject>`; the provider's name holds no colon. */
+  readonly user: string;
+}
+
+export interface GroupRule {
+  /** `<provider>:<group>`: a group of one provider is nothing to another. */
+  readonly group: string;
+}
+
+export type SubjectRule =
+  | WorkloadRule
+  | SelectorRule
+  | OidcRule
+  | ClientRule
+  | UserRule
+  | GroupRule;
+
+/** As Kubernetes' LabelSelector; both parts must hold. Never empty. */
+export interface LabelSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly LabelExpression[];
+}
+
+export interface LabelExpression {
+  readonly key: string;
+  readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
+  /** At least one with `In` and `NotIn`, none otherwise. */
+  readonly values?: readonly string[];
 }
 
 export interface TokenSpec {
@@ -24,12 +70,37 @@ export interface TokenSpec {
   readonly jwtType: 'at+jwt' | 'JWT';
 }
 
+/** What a condition may ask about besides the subject. */
+export interface ConditionRequest {
+  readonly audience: string;
+  /** Empty where the request asks for none. */
+  readonly scopes: readonly string[];
+  /** Name of the role asked for; empty where none is. */
+  readonly role: string;
+  readonly dialect: string;
+}
+
+/** Only `ok: true` lets anybody in. */
+export type ConditionResult =
+  | { readonly ok: true }
+  /** `got` is false, or says why there is no answer: a missing variable, an error, a result that is no boolean. */
+  | { readonly ok: false; readonly got: false | string };
+
+/** A CEL expression, compiled. */
+export interface Condition {
+  readonly text: string;
+  /** Never throws; bounded in time. */
+  evaluate(subject: VerifiedSubject, request: ConditionRequest): ConditionResult;
+}
+
 export interface Role {
   readonly name: string;
-  /** Where it was written, for reports: `file:/etc/coatcheck/roles/a.yaml#2`. */
+  /** Where it was written, for reports: `file:/etc/coatcheck/roles/a.yaml#2`, `crd:payments`, `api:payments`. */
   readonly source: string;
   readonly audience: string;
   readonly subjects: readonly SubjectRule[];
+  /** Absent: subjects alone decide. */
+  readonly condition?: Condition;
   readonly requirePod: boolean;
   readonly allowExtraAudiences: boolean;
   readonly token: TokenSpec;

@@ -20,6 +20,12 @@ export interface RoleLimits {
   readonly allowClaims?: readonly string[];
   /** More reserved audiences than the built-in ones. */
   readonly reservedAudiences?: readonly string[];
+  /** Audiences whose ServiceAccount tokens receivers accept as they are: no role can be made for one. */
+  readonly directAudiences?: readonly string[];
+  /** Whether there is a store to keep opaque tokens in; a role of type opaque is refused without. */
+  readonly allowOpaque?: boolean;
+  /** Whether a name may be `<mount>/<name>`, as Vault's clients write roles. Of the API alone. */
+  readonly allowMountNames?: boolean;
 }
 
 export type ParsedRole =
@@ -226,7 +232,7 @@ function toRole({ metadata, spec }: z.infer<ReturnType<typeof roleSchema>>, sour
     name: metadata.name,
     source,
     audience: spec.audience,
-    subjects: spec.subjects as readonly SubjectRule[],
+    subjects: spec.subjects as readonly unknown[] as readonly SubjectRule[],
     requirePod: spec.requirePod,
     allowExtraAudiences: spec.allowExtraAudiences,
     token: {
