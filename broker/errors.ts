@@ -114,6 +114,51 @@ export const REASONS = {
     group: 'method_not_allowed',
     text: 'this path does not answer this method',
   },
+  document_invalid: {
+    level: 'info',
+    group: 'document_invalid',
+    text: 'the request does not have the form that this path wants; the details say where',
+  },
+  body_too_large: {
+    level: 'info',
+    group: 'body_too_large',
+    text: 'the body is larger than this path takes',
+  },
+  media_type_unsupported: {
+    level: 'info',
+    group: 'media_type_unsupported',
+    text: 'the body must be application/json in UTF-8, without a content encoding',
+  },
+  bearer_invalid: {
+    level: 'info',
+    group: 'bearer_invalid',
+    text: 'a valid token or credential of a caller is required',
+  },
+  bearer_forbidden: {
+    level: 'info',
+    group: 'bearer_forbidden',
+    text: 'the caller may not do this',
+  },
+  beyond_own: {
+    level: 'info',
+    group: 'beyond_own',
+    text: "what is handed on must lie within the caller's own power and the operator's ceilings",
+  },
+  conflict: {
+    level: 'info',
+    group: 'conflict',
+    text: 'what is there already does not allow this; the details say what',
+  },
+  version_mismatch: {
+    level: 'info',
+    group: 'version_mismatch',
+    text: 'it was changed since the version that the request names',
+  },
+  store_missing: {
+    level: 'info',
+    group: 'store_missing',
+    text: 'this broker has no store, and this needs one',
+  },
   keys_unavailable: {
     level: 'warn',
     group: 'unavailable',
