@@ -41,8 +41,9 @@ export function isSameSecret(a: string, b: string): boolean {
   return timingSafeEqual(digest(a), digest(b));
 }
 
-// A compact JWS (or its beginning: two segments already hold the claims), and our own opaque tokens.
-const TOKEN_SHAPES = /\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)*|\bcc_[0-9A-Za-z]{24,}/g;
+// A compact JWS (or its beginning: two segments already hold the claims), and what is ours: opaque tokens (`cc_`,
+// broker/tokens/opaque.ts) and client secrets (`ccs_`), also where they stand right behind a word.
+const TOKEN_SHAPES = /\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)*|ccs?_[0-9A-Za-z]{24,}/g;
 
 /** Replaces whatever looks like a token. For text whose author is not us: libraries' errors, other servers' answers. */
 export function scrubTokens(text: string): string {

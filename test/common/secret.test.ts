@@ -34,6 +34,9 @@ describe('secrets in the process', () => {
     expect(scrubTokens(`x ${JWT} y`)).to.equal('x [redacted] y');
     expect(scrubTokens(`x ${JWT.split('.').slice(0, 2).join('.')} y`)).to.equal('x [redacted] y');
     expect(scrubTokens(`cc_${'a'.repeat(24)}`)).to.equal('[redacted]');
+    expect(scrubTokens(`ccs_${'a'.repeat(49)}`)).to.equal('[redacted]');
+    expect(scrubTokens(`token=cc_${'a'.repeat(73)}&x`)).to.equal('token=[redacted]&x');
+    expect(scrubTokens(`word_cc_${'a'.repeat(73)}`)).to.equal('word_[redacted]');
     expect(scrubTokens('eyes.are.fine and cc_short')).to.equal('eyes.are.fine and cc_short');
   });
 
