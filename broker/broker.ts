@@ -18,7 +18,13 @@ import { resolveRole } from './roles/resolve.ts';
 import type { RoleLimits } from './roles/schema.ts';
 import { createFileSource, type FileSource } from './roles/sources/file.ts';
 import { createApp } from './server.ts';
+import { startStore } from './store/lifecycle.ts';
+import { createMirror, type Mirror } from './store/mirror.ts';
+import type { Store } from './store/store.ts';
 import type { KeySource } from './tokens/keys.ts';
+import { toRoleTag } from './tokens/token-id.ts';
+
+const DEFAULT_STORE_AWAY_SECONDS = 300;
 
 export interface BrokerOptions {
   /** `iss` of our tokens, base of all metadata; no trailing slash. */
@@ -28,6 +34,12 @@ export interface BrokerOptions {
   readonly rolesPath: string;
   readonly roleLimits?: RoleLimits;
   readonly keys: KeySource;
+  /** Absent: nothing is kept. It is started and closed here. */
+  readonly store?: Store;
+  /** So long the mirror is believed while the store does not answer. */
+  readonly storeAwaySeconds?: number;
+  /** Ends a start that waits for the store. */
+  readonly startSignal?: AbortSignal;
   readonly maxTokenTtlSeconds: number;
   readonly findCaBundle?: () => CaBundle | undefined;
   readonly findCertificateNotAfter?: () => number | undefined;
@@ -48,6 +60,8 @@ export interface Broker {
   readonly metrics: Metrics;
   readonly audit: AuditSink;
   readonly roles: FileSource;
+  /** Present with a store. */
+  readonly mirror?: Mirror;
   /** Reads the roles and fetches the clusters' keys; resolves when each was tried once. */
   start(): Promise<void>;
   /** A pod or ServiceAccount of a cluster is gone: what its API server said before counts no more. */
@@ -63,6 +77,7 @@ export function createBroker(options: BrokerOptions): Broker {
   const { issuer, clock, log, keys: signingKeys, newId } = options;
   const metrics = createMetrics({ withProcess: options.withProcessMetrics ?? false });
   const audit = createAuditSink(options.auditStream, options.maxPendingAuditBytes);
+  const kept = options.store && keepStore(options.store, options);
   const clusterKeys = createClusterKeys({
     clusters: options.clusters,
     clock,
@@ -124,11 +139,14 @@ export function createBroker(options: BrokerOptions): Broker {
     metrics,
     audit,
     roles,
+    ...(kept && { mirror: kept.mirror }),
     start: async () => {
+      await kept?.start();
       await Promise.all([roles.start(), clusterKeys.start()]);
     },
     evict: validator.evict,
     findObstacles: () => [
+      ...(kept?.mirror.findObstacles() ?? []),
       ...roles.findObstacles(),
       // Such a process gives out nothing; another replica may.
       ...(audit.isKeepingUp() ? [] : ['the audit trail is not being written']),
@@ -139,6 +157,28 @@ export function createBroker(options: BrokerOptions): Broker {
       await Promise.all([roles.stop(), clusterKeys.stop()]);
       validator.close();
       await audit.flush();
+      await kept?.stop();
+    },
+  };
+}
+
+interface KeptStore {
+  readonly mirror: Mirror;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** The first to come and the last to go: everything else may need it. */
+function keepStore(store: Store, options: BrokerOptions): KeptStore {
+  const { clock, log, startSignal: signal } = options;
+  const maxAwaySeconds = options.storeAwaySeconds ?? DEFAULT_STORE_AWAY_SECONDS;
+  const mirror = createMirror({ store, toRoleTag, maxAwaySeconds, clock, log });
+  return {
+    mirror,
+    start: () => startStore({ store, mirror, clock, log, signal }),
+    stop: async () => {
+      await mirror.stop();
+      await store.close();
     },
   };
 }

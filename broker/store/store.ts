@@ -91,7 +91,7 @@ export interface TokenStore {
   /** Live or not is for the caller to see from `expiresAt`; a revoked one is not found. */
   findByHash(hash: string): Promise<StoredToken | undefined>;
   findByAccessor(accessor: string): Promise<StoredToken | undefined>;
-  /** Live ones, newest first. */
+  /** Live ones, newest first. @throws StoreError not_found where `after` is no `next` of ours */
   list(filter: TokenFilter, page: Page): Promise<PageOf<StoredToken>>;
   /**
    * Sets the new end of a token that is still there and has not ended at `now`.
@@ -127,8 +127,12 @@ export interface Denial {
 }
 
 export interface DenialStore {
+  /** Durable when it resolves. @throws StoreError conflict: the id is taken */
   add(denial: Denial): Promise<void>;
+  /** Those whose `until` is after `now`. */
   list(now: number): Promise<readonly Denial[]>;
+  /** Those of these ids that there are; for a mirror that was told of them. */
+  findMany(ids: readonly string[]): Promise<readonly Denial[]>;
 }
 
 export interface StoredRole {
@@ -244,14 +248,16 @@ export type DecisionFilter = Partial<
 export interface DecisionStore {
   /** One batch, one transaction. May be lost at a crash: the audit line is the record. */
   append(batch: readonly StoredDecision[]): Promise<void>;
-  /** Newest first. */
+  /** Newest first. @throws StoreError not_found where `after` is no `next` of ours */
   list(filter: DecisionFilter, page: Page): Promise<PageOf<StoredDecision>>;
 }
 
 /** What changed, here or on another replica. `all`: changes may have been missed, everything is to be read again. */
 export type StoreChange =
-  | { readonly topic: 'denials' | 'roles' | 'keys' | 'clients' | 'all' }
-  /** `hash` is absent after a revocation in bulk. */
+  | { readonly topic: 'roles' | 'keys' | 'clients' | 'all' }
+  /** `ids` is absent where there are too many to name. */
+  | { readonly topic: 'denials'; readonly ids?: readonly string[] }
+  /** Revoked or extended; an insert is no change. `hash` is absent after a revocation in bulk. */
   | { readonly topic: 'tokens'; readonly hash?: string };
 
 export interface Store {
@@ -262,10 +268,17 @@ export interface Store {
   readonly keys: KeyStore;
   readonly clients: ClientStore;
   readonly decisions: DecisionStore;
-  /** Brings the schema up (two replicas at once are fine) and begins to listen for changes. @throws StoreError */
+  /**
+   * Brings the schema up (two replicas at once are fine) and begins to listen for changes. May be called again after it
+   * failed.
+   * @throws StoreError unavailable: try again; conflict: this database is not for us (newer, foreign, held by another)
+   */
   start(): Promise<void>;
-  /** Told of every change, also of our own, before the call that made it resolves on this replica. */
-  onChange(listener: (change: StoreChange) => void): void;
+  /**
+   * Told of every change at least once. The call that makes a change resolves, on this replica, only after every
+   * listener was told and what it returned has resolved. A listener handles its own failures.
+   */
+  onChange(listener: (change: StoreChange) => void | Promise<void>): void;
   /** Milliseconds since the epoch since when it does not answer; undefined while it does. */
   findAwaySince(): number | undefined;
   close(): Promise<void>;

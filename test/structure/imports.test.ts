@@ -34,6 +34,7 @@ const EDGES: readonly { from: string; allowed: readonly string[] }[] = [
       'common/',
     ],
   },
+  { from: 'broker/store/', allowed: ['broker/store/', 'common/'] },
   { from: 'controller/', allowed: ['controller/', 'common/'] },
   { from: 'cli/', allowed: ['cli/', 'common/', 'package.json'] },
   {
