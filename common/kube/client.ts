@@ -1,7 +1,12 @@
-// A small client of one API server: POST with the process's own credential. The token file is read for every request and
-// the CA file too, so that what was rotated on the disk is used at once; connections are kept. No redirect is followed.
+// A small client of one API server, with the process's own credential. The token file is read for every request and the
+// CA file too, so that what was rotated on the disk is used at once; connections are kept. No redirect is followed.
 import { readFile } from 'node:fs/promises';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import {
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+} from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 
 export interface KubeClientOptions {
@@ -24,11 +29,18 @@ export interface KubeClientOptions {
  */
 export class KubeError extends Error {
   readonly kind: 'unauthorized' | 'forbidden' | 'unreadable' | 'unavailable';
+  /** Of the answer, where there was one. */
+  readonly status: number | undefined;
 
-  constructor(kind: KubeError['kind'], message: string, options?: { cause: unknown }) {
-    super(message, options);
+  constructor(
+    kind: KubeError['kind'],
+    message: string,
+    options: { cause?: unknown; status?: number } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = 'KubeError';
     this.kind = kind;
+    this.status = options.status;
   }
 }
 
@@ -40,14 +52,40 @@ export interface KubeClient {
    * @throws KubeError
    */
   post(path: string, body: object): Promise<string>;
+  /**
+   * @param reading what to `Accept` (JSON unless set); a bound on the answer instead of the client's
+   * @returns the body of a 200
+   * @throws KubeError
+   */
+  get(path: string, reading?: KubeReading): Promise<string>;
+  /**
+   * Merges into an object (RFC 7386); may be done twice, as `post`.
+   * @returns the body of a 200
+   * @throws KubeError
+   */
+  patch(path: string, body: object): Promise<string>;
+  /**
+   * An answer that goes on (a watch): resolves with its head; the client's timeout bounds that alone. A connection that
+   * died without a word ends with an error within half a minute. Destroy it to end it.
+   * @throws KubeError
+   */
+  open(path: string, reading?: Pick<KubeReading, 'accept'>): Promise<IncomingMessage>;
   /** Closes kept connections. */
   close(): void;
+}
+
+export interface KubeReading {
+  readonly accept?: string;
+  readonly maxBytes?: number;
 }
 
 export const KUBE_TIMEOUT_MS = 5000;
 const MAX_BYTES = 256 * 1024;
 // Below what API servers and balancers keep idle connections for, so that we are the side that closes.
 const IDLE_MS = 30_000;
+const KEEP_ALIVE_MS = 15_000;
+const JSON_TYPE = 'application/json';
+const MERGE_PATCH_TYPE = 'application/merge-patch+json';
 const CERTIFICATE = '-----BEGIN CERTIFICATE-----';
 
 interface Agents {
@@ -76,33 +114,43 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
     return agent;
   }
 
-  async function sendOnce(path: string, text: string): Promise<string> {
+  async function tryOnce<T>(request: KubeRequest, read: ReadAnswer<T>): Promise<T> {
     const [token, ca] = await Promise.all([
       readToken(tokenFile),
       isHttps ? readCa(caFile) : Promise.resolve(''),
     ]);
-    const sending = { ...options, url: base + path, agent: getAgent(ca), token, text };
+    const timeoutMs = options.timeoutMs ?? KUBE_TIMEOUT_MS;
+    const sending = { ...request, url: base + request.path, agent: getAgent(ca), token, timeoutMs };
     try {
-      return await send(sending);
+      return await send(sending, read);
     } catch (error) {
       if (!(error instanceof BrokenConnection)) throw error;
-      return await send(sending).catch((again: unknown) => {
+      return await send(sending, read).catch((again: unknown) => {
         throw again instanceof BrokenConnection ? again.failure : again;
       });
     }
   }
 
+  async function ask<T>(request: KubeRequest, read: ReadAnswer<T>): Promise<T> {
+    try {
+      return await tryOnce(request, read);
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.kind !== 'unauthorized') throw error;
+      // The kubelet may have replaced the file between our reading and the API server's.
+      return tryOnce(request, read);
+    }
+  }
+
+  const toText = (maxBytes = options.maxBytes ?? MAX_BYTES) => createTextReader(maxBytes);
   return {
-    post: async (path, body) => {
-      const text = JSON.stringify(body);
-      try {
-        return await sendOnce(path, text);
-      } catch (error) {
-        if (!(error instanceof KubeError) || error.kind !== 'unauthorized') throw error;
-        // The kubelet may have replaced the file between our reading and the API server's.
-        return sendOnce(path, text);
-      }
-    },
+    post: (path, body) =>
+      ask({ method: 'POST', path, text: JSON.stringify(body), type: JSON_TYPE }, toText()),
+    get: (path, { accept, maxBytes } = {}) =>
+      ask({ method: 'GET', path, ...(accept && { accept }) }, toText(maxBytes)),
+    patch: (path, body) =>
+      ask({ method: 'PATCH', path, text: JSON.stringify(body), type: MERGE_PATCH_TYPE }, toText()),
+    open: (path, { accept } = {}) =>
+      ask({ method: 'GET', path, ...(accept && { accept }) }, openAnswer),
     close: () => made?.agent.destroy(),
   };
 }
@@ -141,36 +189,43 @@ class BrokenConnection extends Error {
   }
 }
 
-interface Sending extends Pick<KubeClientOptions, 'timeoutMs' | 'maxBytes'> {
+interface KubeRequest {
+  readonly method: 'GET' | 'PATCH' | 'POST';
+  readonly path: string;
+  readonly accept?: string;
+  readonly text?: string;
+  /** Media type of the text. */
+  readonly type?: string;
+}
+
+interface Sending extends KubeRequest {
   readonly url: string;
   readonly agent: HttpAgent;
   readonly token: string;
-  readonly text: string;
+  readonly timeoutMs: number;
 }
 
-function send({
-  url,
-  agent,
-  token,
-  text,
-  timeoutMs = KUBE_TIMEOUT_MS,
-  maxBytes = MAX_BYTES,
-}: Sending): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
+/** Takes what it wants of a good answer; `fail` says what became of one that broke off. */
+type ReadAnswer<T> = (
+  response: IncomingMessage,
+  settle: { resolve: (value: T) => void; fail: (error: Error) => void },
+) => void;
+
+function send<T>(sending: Sending, read: ReadAnswer<T>): Promise<T> {
+  const { url, agent, method, text, timeoutMs } = sending;
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
   const ask = url.startsWith('https:') ? httpsRequest : httpRequest;
-  const signal = AbortSignal.timeout(timeoutMs);
-  const request = ask(url, {
-    agent,
-    signal,
-    method: 'POST',
-    headers: {
-      Accept: 'application/json',
-      Authorization: `Bearer ${token}`,
-      'Content-Type': 'application/json',
-      'Content-Length': Buffer.byteLength(text),
-    },
-  });
+  const timeout = new AbortController();
+  const timer = setTimeout(() => timeout.abort(), timeoutMs);
+  const { signal } = timeout;
+  const request = ask(url, { agent, signal, method, headers: toHeaders(sending) });
   const fail = (error: NodeJS.ErrnoException) => {
+    clearTimeout(timer);
+    if (error instanceof KubeError) {
+      reject(error);
+      request.destroy();
+      return;
+    }
     const failure = signal.aborted
       ? new KubeError('unavailable', `no answer within ${timeoutMs} ms`)
       : new KubeError('unavailable', 'the connection failed', { cause: error });
@@ -179,6 +234,7 @@ function send({
   };
   request.on('error', fail);
   request.on('response', (response) => {
+    response.once('close', () => clearTimeout(timer));
     const refusal = findRefusal(response);
     if (refusal) {
       // Read to its end, so that the connection can be kept; the timeout bounds it.
@@ -186,27 +242,52 @@ function send({
       reject(refusal);
       return;
     }
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    response.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes <= maxBytes) chunks.push(chunk);
-      else {
-        reject(new KubeError('unavailable', `answered more than ${maxBytes} bytes`));
-        request.destroy();
-      }
-    });
-    response.on('error', fail);
-    response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+    const settle = {
+      resolve: (value: T) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      fail,
+    };
+    read(response, settle);
   });
   request.end(text);
   return promise;
 }
 
+function toHeaders({ accept = JSON_TYPE, token, text, type }: Sending): OutgoingHttpHeaders {
+  return {
+    Accept: accept,
+    Authorization: `Bearer ${token}`,
+    ...(text !== undefined && { 'Content-Type': type, 'Content-Length': Buffer.byteLength(text) }),
+  };
+}
+
+function createTextReader(maxBytes: number): ReadAnswer<string> {
+  return (response, { resolve, fail }) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    response.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= maxBytes) chunks.push(chunk);
+      else fail(new KubeError('unavailable', `answered more than ${maxBytes} bytes`));
+    });
+    response.on('error', fail);
+    response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+  };
+}
+
+const openAnswer: ReadAnswer<IncomingMessage> = (response, { resolve }) => {
+  // Linux then asks ten times, a second apart: whoever was unplugged is noticed.
+  response.socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  resolve(response);
+};
+
 function findRefusal({ statusCode = 0 }: IncomingMessage): KubeError | undefined {
   if (statusCode === 200 || statusCode === 201) return undefined;
   const text = `answered ${statusCode}`;
-  if (statusCode === 401) return new KubeError('unauthorized', text);
-  if (statusCode === 403) return new KubeError('forbidden', text);
-  return new KubeError('unavailable', text);
+  const status = { status: statusCode };
+  if (statusCode === 401) return new KubeError('unauthorized', text, status);
+  if (statusCode === 403) return new KubeError('forbidden', text, status);
+  return new KubeError('unavailable', text, status);
 }
