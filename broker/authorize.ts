@@ -20,10 +20,15 @@ export interface GrantRequest {
   readonly scopes?: readonly string[];
 }
 
+/** What is decided about: a new token, more life for one, the end of one. */
+export type DecisionAction = 'exchange' | 'renew' | 'revoke';
+
 /** Who asks, as far as the transport knows. */
 export interface DecisionContext {
   readonly correlationId: string;
   readonly dialect: string;
+  /** `exchange` unless stated. */
+  readonly action?: DecisionAction;
 }
 
 /** What an allowed caller may be given. */
@@ -47,6 +52,7 @@ export interface Decision {
   /** RFC 3339, UTC. */
   readonly time: string;
   readonly dialect: string;
+  readonly action: DecisionAction;
   readonly outcome: 'allow' | 'deny' | 'failure';
   readonly reason?: Reason;
   /** For operators; may quote configuration, never a token. */
@@ -122,10 +128,10 @@ export function toRefusal(
 }
 
 function toFrame(
-  { correlationId, dialect }: DecisionContext,
+  { correlationId, dialect, action = 'exchange' }: DecisionContext,
   clock: Clock,
-): Pick<Decision, 'id' | 'time' | 'dialect'> {
-  return { id: correlationId, time: new Date(clock.now()).toISOString(), dialect };
+): Pick<Decision, 'id' | 'time' | 'dialect' | 'action'> {
+  return { id: correlationId, time: new Date(clock.now()).toISOString(), dialect, action };
 }
 
 /** The steps in order. What each finds out goes into the draft at once, so that a refusal shows all before it. */

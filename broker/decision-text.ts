@@ -1,51 +1,41 @@
-// A decision for people (rule by rule) and for programs (`--output json`, stable): what `coatcheck explain`, the demo and
-// the console show. Both leave out what was thrown and what would be issued; no token is in either.
+// A decision record for people, rule by rule: what `coatcheck explain`, the demo and the CLI show. It takes records, so
+// that one from the API of another broker, newer or older, reads the same.
 import { scrubTokens } from '../common/secret.ts';
-import type { Decision, DecisionSubject } from './authorize.ts';
-import { type FailedClaim, REASONS } from './errors.ts';
-import { type Identity, toSubject, type WorkloadIdentity } from './identity/identity.ts';
-import type { Validation } from './identity/validate.ts';
-import type { Match } from './roles/match.ts';
-import type { TriedRole } from './roles/resolve.ts';
-import { EXPIRY_CAPS, type Expiry } from './tokens/expiry.ts';
+import type { DecisionRecord, MatchInRecord, TriedInRecord } from './decision-record.ts';
+import type { FailedClaim } from './errors.ts';
+import { EXPIRY_CAPS } from './tokens/expiry.ts';
 
-/** Members of a decision that anybody may keep; the order is the order of the output. */
-export type DecisionJson = Omit<Decision, 'grant' | 'error'> & {
-  /** The `reason` on the wire, where it was refused. */
-  readonly toldReason?: string;
-};
-
-/** The stable form: names and meaning stay, members may be added. */
-export function toDecisionJson({ grant: _grant, error: _error, ...rest }: Decision): DecisionJson {
-  return { ...rest, ...(rest.reason && { toldReason: REASONS[rest.reason].group }) };
-}
+const LABEL_WIDTH = 12;
 
 /** Lines of text, with a newline at the end. */
-export function formatDecision(decision: Decision): string {
-  const { subject, tried, failed, expiry } = decision;
+export function formatDecision(record: DecisionRecord): string {
+  const { failed, detail, scopes } = record;
   const rows: (readonly [label: string, ...lines: string[]])[] = [
-    ['decision', describeOutcome(decision)],
+    ['decision', describeOutcome(record)],
   ];
   if (failed) rows.push(['because', describeFailed(failed)]);
-  if (decision.detail !== undefined) rows.push([failed ? '' : 'because', decision.detail]);
-  if (subject?.identity) rows.push(['subject', ...describeIdentity(subject.identity)]);
-  if (subject) rows.push(['token', ...describeToken(subject)]);
-  if (decision.validation) rows.push(['validated', describeValidation(decision.validation)]);
-  if (decision.audience !== undefined) rows.push(['audience', decision.audience]);
-  if (tried.length > 0)
-    rows.push(['roles tried', ...tried.flatMap((role) => describeRole(role, decision.role))]);
-  if (decision.scopes) rows.push(['scopes', decision.scopes.join(' ') || '(none)']);
-  if (expiry) rows.push(['expires', ...describeExpiry(expiry)]);
-  rows.push(['id', `${decision.id} at ${decision.time}`]);
-  return scrubTokens(
-    `${rows.flatMap(([label, ...lines]) => lines.map((line, i) => `${(i === 0 ? label : '').padEnd(12)}${line}`)).join('\n')}\n`,
+  if (detail !== undefined) rows.push([failed ? '' : 'because', detail]);
+  rows.push(['subject', ...describeSubject(record)]);
+  rows.push(['token', ...describeToken(record)]);
+  if (record.validation !== undefined) rows.push(['validated', describeValidation(record)]);
+  if (record.audience !== undefined) rows.push(['audience', record.audience]);
+  if (record.requestedRole !== undefined) rows.push(['role asked', record.requestedRole]);
+  rows.push(['roles tried', ...describeTried(record)]);
+  if (scopes) rows.push(['scopes', scopes.join(' ') || '(none)']);
+  rows.push(['expires', ...describeExpiry(record)]);
+  if (record.tokenId !== undefined) rows.push(['issued', record.tokenId]);
+  rows.push(['id', `${record.correlationId} at ${record.time}`]);
+  const lines = rows.flatMap(([label, ...texts]) =>
+    texts.map((text, i) => (i === 0 ? label : '').padEnd(LABEL_WIDTH) + text),
   );
+  return scrubTokens(`${lines.join('\n')}\n`);
 }
 
-function describeOutcome({ outcome, reason, role }: Decision): string {
-  if (outcome === 'allow') return `allowed by role ${role}`;
-  const why = reason ? `${reason} (the caller is told: ${REASONS[reason].group})` : 'internal';
-  return outcome === 'deny' ? `denied: ${why}` : `not decided, our failure: ${why}`;
+function describeOutcome({ outcome, action, reason, toldReason, role }: DecisionRecord): string {
+  const what = action === 'exchange' || action === undefined ? '' : ` (${action})`;
+  if (outcome === 'allow') return `allowed by role ${role}${what}`;
+  const why = reason ? `${reason} (the caller is told: ${toldReason ?? reason})` : 'internal';
+  return `${outcome === 'deny' ? 'denied' : 'not decided, our failure'}${what}: ${why}`;
 }
 
 function describeFailed({ claim, got, want }: FailedClaim): string {
@@ -58,41 +48,29 @@ function toText(value: unknown): string {
     : (JSON.stringify(value) ?? 'nothing');
 }
 
-function describeIdentity(identity: Identity): string[] {
-  return identity.kind === 'workload' ? describeWorkload(identity) : [toSubject(identity)];
-}
-
-function describeWorkload({
-  cluster,
-  namespace,
-  serviceAccount,
-  serviceAccountUid,
-  pod,
-  node,
-}: WorkloadIdentity): string[] {
+function describeSubject(record: DecisionRecord): string[] {
+  const { cluster, namespace, serviceAccount, serviceAccountUid, pod, podUid, node } = record;
+  if (serviceAccount === undefined) return record.subject === undefined ? [] : [record.subject];
   return [
     `cluster ${cluster}, namespace ${namespace}, ServiceAccount ${serviceAccount} (uid ${serviceAccountUid})`,
-    pod
-      ? `pod ${pod.name} (uid ${pod.uid})${node ? ` on node ${node.name}` : ''}`
-      : 'not bound to a pod',
+    pod === undefined
+      ? 'not bound to a pod'
+      : `pod ${pod} (uid ${podUid})${node === undefined ? '' : ` on node ${node}`}`,
   ];
 }
 
-function describeToken({
-  fingerprint,
-  issuer,
-  audiences,
-  tokenId,
-  expiresAt,
-}: DecisionSubject): string[] {
+function describeToken(record: DecisionRecord): string[] {
+  const { subjectFingerprint: fingerprint, subjectTokenId: tokenId, subjectIssuer } = record;
+  const { subjectAudiences: audiences, subjectExpiresAt: expiresAt } = record;
+  if (fingerprint === undefined) return [];
   const lines = [`sha256 ${fingerprint}${tokenId === undefined ? '' : `, jti ${tokenId}`}`];
-  if (issuer !== undefined) lines.push(`issuer ${issuer}`);
+  if (subjectIssuer !== undefined) lines.push(`issuer ${subjectIssuer}`);
   if (audiences) lines.push(`audiences ${toText(audiences)}`);
-  if (expiresAt !== undefined) lines.push(`expires ${toTime(expiresAt)}`);
+  if (expiresAt !== undefined) lines.push(`expires ${toShortTime(expiresAt)}`);
   return lines;
 }
 
-const REVIEWS: Readonly<Record<NonNullable<Validation['review']>, string>> = {
+const REVIEWS: Readonly<Record<string, string>> = {
   fresh: 'accepted by the API server',
   shared: 'accepted by the API server, in a review of another request',
   cached: 'accepted by the API server a moment ago',
@@ -100,40 +78,49 @@ const REVIEWS: Readonly<Record<NonNullable<Validation['review']>, string>> = {
   not_asked: 'the API server was not asked',
 };
 
-function describeValidation({ mode, review }: Validation): string {
-  return review === undefined ? mode : `${mode}: ${REVIEWS[review]}`;
+function describeValidation({ validation = '', review }: DecisionRecord): string {
+  return review === undefined ? validation : `${validation}: ${REVIEWS[review] ?? review}`;
 }
 
-function describeRole(tried: TriedRole, chosen: string | undefined): string[] {
-  const { role, ok, failed, subjects } = tried;
-  const verdict = ok ? (role === chosen ? 'fits, and is the one' : 'fits') : 'does not fit';
-  const isWhole =
-    failed !== undefined && !subjects.some((match) => !match.ok && match.failed === failed);
+function describeTried({ tried = [], triedLeftOut, role }: DecisionRecord): string[] {
   return [
-    `${mark(ok)} ${role}: ${verdict}${isWhole ? `: ${describeFailed(failed)}` : ''}`,
-    ...subjects.map(
-      (match, i) => `     ${mark(match.ok)} subject ${i + 1}: ${describeMatch(match)}`,
-    ),
+    ...tried.flatMap((one) => describeRole(one, role)),
+    ...(triedLeftOut ? [`and ${triedLeftOut} more`] : []),
   ];
 }
 
-function describeMatch(match: Match): string {
-  return match.ok ? `fits (${match.specificity})` : describeFailed(match.failed);
+function describeRole(tried: TriedInRecord, chosen: string | undefined): string[] {
+  const { role, ok, failed, subjects = [], subjectsLeftOut } = tried;
+  const verdict = ok ? (role === chosen ? 'fits, and is the one' : 'fits') : 'does not fit';
+  return [
+    `${mark(ok)} ${role}: ${verdict}${failed ? `: ${describeFailed(failed)}` : ''}`,
+    ...subjects.map(
+      (match) => `     ${mark(match.ok)} subject ${match.subject}: ${describeMatch(match)}`,
+    ),
+    ...(subjectsLeftOut ? [`     and ${subjectsLeftOut} more subjects`] : []),
+  ];
+}
+
+function describeMatch({ ok, specificity, failed }: MatchInRecord): string {
+  if (ok) return `fits (${specificity})`;
+  return failed ? describeFailed(failed) : 'does not fit';
 }
 
 function mark(ok: boolean): string {
   return ok ? 'yes' : 'no ';
 }
 
-function describeExpiry({ expiresAt, cap, caps }: Expiry): string[] {
+function describeExpiry({ expiresAt, expiryCap, expiryCaps = {} }: DecisionRecord): string[] {
+  if (expiresAt === undefined) return [];
   return [
-    `${toTime(expiresAt)}, set by ${cap}`,
-    ...EXPIRY_CAPS.filter((name) => caps[name] !== undefined).map(
-      (name) => `  ${name.padEnd(8)}${toTime(caps[name] ?? 0)}`,
-    ),
+    `${toShortTime(expiresAt)}, set by ${expiryCap}`,
+    ...EXPIRY_CAPS.flatMap((name) => {
+      const at = expiryCaps[name];
+      return at === undefined ? [] : [`  ${name.padEnd(8)}${toShortTime(at)}`];
+    }),
   ];
 }
 
-function toTime(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z');
+function toShortTime(time: string): string {
+  return time.replace('.000Z', 'Z');
 }

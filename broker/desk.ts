@@ -57,7 +57,7 @@ export interface DeskDeps {
 export function createDesk(deps: DeskDeps): Desk {
   const settle = (settled: Settled, context: RequestContext): Settled => {
     const { decision, issued } = settled;
-    deps.audit.record(decision, issued?.tokenId);
+    deps.audit.record(decision, issued);
     deps.metrics.countDecision(decision);
     if (decision.outcome !== 'allow') logRefusal(deps.log, decision, context);
     return settled;

@@ -1,5 +1,5 @@
 // Every metric of the broker: names, labels, meaning. Labels take a handful of values each (reasons, dialects, routes,
-// statuses, clusters of the table); nothing a caller writes becomes one. docs/broker.md lists them, a test compares.
+// statuses, clusters of the table); nothing a caller writes becomes one. docs/broker.md lists them, generated from here.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Decision } from './authorize.ts';
 import type { KeysEvent } from './identity/jwks.ts';
@@ -48,14 +48,14 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
   });
   const requests = new Histogram({
     name: name('request_duration_seconds'),
-    help: 'Time from the request head to the end of the answer, by route and status.',
+    help: 'Time from the request head to the end of the answer, by route and status; 499: the caller went away.',
     labelNames: ['route', 'status'],
     buckets: BUCKETS,
     registers,
   });
   const reloads = new Counter({
     name: name('reload_failures_total'),
-    help: 'Reads of a watched file or folder that failed; the last good content stays in use.',
+    help: 'Reads of a watched file or folder (signingKeys, tls, caBundle) that failed; the last good content stays in use.',
     labelNames: ['what'],
     registers,
   });
@@ -77,6 +77,30 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
   };
 }
 
+export interface MetricDescription {
+  readonly name: string;
+  readonly labels: readonly string[];
+  readonly help: string;
+}
+
+/** Our metrics as they are documented, without those of the process. */
+export function describeMetrics(): readonly MetricDescription[] {
+  const metrics = createMetrics({ withProcess: false });
+  const none = () => undefined;
+  metrics.watch({
+    roles: () => 0,
+    roleProblems: () => 0,
+    signingKeys: () => 0,
+    auditPendingBytes: () => 0,
+    certificateNotAfter: none,
+  });
+  return metrics.registry.getMetricsAsArray().map((metric) => ({
+    name: metric.name,
+    help: metric.help,
+    labels: (metric as unknown as { labelNames: readonly string[] }).labelNames,
+  }));
+}
+
 interface Naming {
   readonly registers: Registry[];
   readonly name: (end: string) => string;
@@ -91,7 +115,7 @@ function createReviewCounters({ registers, name }: Naming): (event: ReviewEvent)
   });
   const seconds = new Histogram({
     name: name('token_review_duration_seconds'),
-    help: 'Time from the turn of a TokenReview to its answer.',
+    help: 'Time from the turn of a TokenReview to its answer; the wait for the turn is not in it.',
     labelNames: ['cluster'],
     buckets: BUCKETS,
     registers,

@@ -2,6 +2,8 @@
 // A page may be generated as a whole, or between two marker comments of a page written by hand.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { RECORD_FIELDS } from '../broker/decision-record.ts';
+import { describeMetrics } from '../broker/metrics.ts';
 import { BROKER_SETTINGS } from '../broker/settings.ts';
 import { describeDefault, type SettingsTable, toFlag, toVariable } from '../common/settings.ts';
 import { DEV_SETTINGS } from '../dev/settings.ts';
@@ -79,6 +81,46 @@ ${rows.join('\n')}
 `;
 }
 
+/** The fields of an audit line: `kind`, and then those of a decision record. */
+function renderAuditFields(): string {
+  const rows = Object.entries({ kind: '`decision`', ...RECORD_FIELDS });
+  return renderTable(
+    ['field', 'meaning'],
+    rows.map(([name, doc]) => [`\`${name}\``, doc]),
+  );
+}
+
+function renderMetrics(): string {
+  const rows = describeMetrics().map(({ name, labels, help }) => [
+    `\`${name}\``,
+    labels.map((label) => `\`${label}\``).join(', '),
+    help,
+  ]);
+  return renderTable(['metric', 'labels', 'meaning'], rows);
+}
+
+function renderTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map(escapeCell).join(' | ')} |`;
+  return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
+}
+
+/** The page with what stands between the two comments of a section replaced. */
+function renderSection(file: string, section: string, content: string): string {
+  const page = readFileSync(path.join(ROOT, file), 'utf8');
+  const begin = `<!-- generated: ${section}, by scripts/generate.ts -->\n`;
+  const end = `\n<!-- end of ${section} -->`;
+  const from = page.indexOf(begin);
+  const to = page.indexOf(end, from);
+  if (from < 0 || to < 0) throw new Error(`${file} has no section ${section}`);
+  return `${page.slice(0, from + begin.length)}\n${content}\n${page.slice(to)}`;
+}
+
+/** Sections of pages written by hand. */
+const sections: readonly (readonly [file: string, section: string, content: string])[] = [
+  ['docs/broker.md', 'audit fields', renderAuditFields()],
+  ['docs/broker.md', 'metrics', renderMetrics()],
+];
+
 const pages: readonly (readonly [file: string, content: string])[] = [
   ['docs/decisions/README.md', renderDecisions()],
   ['docs/configuration.md', renderConfiguration()],
@@ -86,9 +128,12 @@ const pages: readonly (readonly [file: string, content: string])[] = [
 
 const check = process.argv.includes('--check');
 let stale = 0;
-for (const [file, content] of pages) {
+for (const [file, content] of pages) put(file, content);
+for (const [file, section, content] of sections) put(file, renderSection(file, section, content));
+
+function put(file: string, content: string): void {
   const target = path.join(ROOT, file);
-  if (existsSync(target) && readFileSync(target, 'utf8') === content) continue;
+  if (existsSync(target) && readFileSync(target, 'utf8') === content) return;
   stale += 1;
   if (check) console.error(`${file} is out of date: run make generate`);
   else {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { systemClock } from '../../common/clock.ts';
 import type { Command, CommandIo } from '../../common/command.ts';
 import { createLogger } from '../../common/log.ts';
-import { Secret, scrubTokens } from '../../common/secret.ts';
+import { Secret } from '../../common/secret.ts';
 import {
   describeFlags,
   EXIT_BAD_SETTINGS,
@@ -19,9 +19,10 @@ import {
   text,
   toVariable,
 } from '../../common/settings.ts';
-import { createAuthorize, type Decision } from '../authorize.ts';
+import { createAuthorize } from '../authorize.ts';
 import { checkRolesPath, readClusters } from '../configuration.ts';
-import { formatDecision, toDecisionJson } from '../decision-text.ts';
+import { type DecisionRecord, sealRecord, toDecisionRecord } from '../decision-record.ts';
+import { formatDecision } from '../decision-text.ts';
 import { createClusterKeys } from '../identity/cluster-keys.ts';
 import type { Cluster } from '../identity/clusters.ts';
 import { createValidator } from '../identity/validate.ts';
@@ -99,13 +100,13 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   try {
     const { settings, clusters } = readInput(args, io);
     const token = settings.tokenFile === '-' ? await io.stdin() : readToken(settings.tokenFile);
-    const decision = await explain(settings, { clusters, token: new Secret(token.trim()), io });
+    const record = await explain(settings, { clusters, token: new Secret(token.trim()), io });
     io.stdout(
       settings.output === 'json'
-        ? `${scrubTokens(JSON.stringify(toDecisionJson(decision), undefined, 2))}\n`
-        : formatDecision(decision),
+        ? `${JSON.stringify(record, undefined, 2)}\n`
+        : formatDecision(record),
     );
-    return decision.outcome === 'allow' ? 0 : 1;
+    return record.outcome === 'allow' ? 0 : 1;
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     io.stderr(`coatcheck explain: ${error.message}\n`);
@@ -163,7 +164,7 @@ function readToken(file: string): string {
 async function explain(
   settings: ExplainSettings,
   { clusters, token, io }: { clusters: readonly Cluster[]; token: Secret; io: CommandIo },
-): Promise<Decision> {
+): Promise<DecisionRecord> {
   const clock = systemClock;
   const log = createLogger({ level: 'error', process: 'explain', stream: { write: io.stderr } });
   const keys = createClusterKeys({ clusters, clock, log });
@@ -196,7 +197,7 @@ async function explain(
     maxTtlSeconds: settings.maxTokenTtlSeconds,
   });
   const { audience, role, scope } = settings;
-  return authorize(
+  const decision = await authorize(
     {
       subjectToken: token,
       ...(audience !== undefined && { audience }),
@@ -205,4 +206,5 @@ async function explain(
     },
     { correlationId: randomUUID(), dialect: 'explain' },
   );
+  return sealRecord(toDecisionRecord(decision)).record;
 }

@@ -8,6 +8,8 @@ export interface TokenFacts {
   readonly fingerprint: string;
   /** Present once the signature was verified. */
   readonly cluster?: string;
+  /** Name of the OIDC entry whose key it was, where it is no cluster. */
+  readonly issuerName?: string;
   readonly issuer?: string;
   readonly identity?: Identity;
   readonly audiences?: readonly string[];

@@ -96,11 +96,14 @@ describe('token exchange', () => {
     const claims = decodeClaims(answer.body.access_token);
     expect(broker.audit).to.have.length(count + 1);
     const { time, ...record } = broker.audit.at(-1) ?? { time: '' };
+    const subject = decodeClaims(subjectToken);
+    const end = (seconds: number) => toTime(Number(claims.iat) + seconds);
     expect(Math.abs(Date.parse(time) - Date.now())).to.be.lessThan(10_000);
     expect(record).to.deep.equal({
       kind: 'decision',
       correlationId: answer.headers.get('x-request-id'),
       dialect: 'oauth',
+      action: 'exchange',
       outcome: 'allow',
       subject: 'k8s:local:shop:checkout',
       cluster: 'local',
@@ -112,14 +115,29 @@ describe('token exchange', () => {
       node: 'node-1',
       subjectIssuer: broker.issuer.issuer,
       validation: 'offline',
-      subjectTokenId: decodeClaims(subjectToken).jti,
+      subjectTokenId: subject.jti,
       subjectFingerprint: tokenFingerprint(subjectToken),
       audience: 'payments',
       role: 'payments-checkout',
       scopes: ['payments:read'],
       tokenId: claims.jti,
-      expiresAt: new Date(Number(claims.exp) * 1000).toISOString(),
+      expiresAt: toTime(claims.exp),
       expiryCap: 'ttl',
+      expiryCaps: {
+        ttl: end(900),
+        maxTtl: end(3600),
+        ceiling: end(86_400),
+        subject: toTime(subject.exp),
+      },
+      subjectAudiences: ['payments'],
+      subjectExpiresAt: toTime(subject.exp),
+      tried: [
+        {
+          role: 'payments-checkout',
+          ok: true,
+          subjects: [{ subject: 1, ok: true, specificity: 'exact' }],
+        },
+      ],
     });
   });
 
@@ -273,3 +291,7 @@ describe('keys of the cluster', () => {
     }
   });
 });
+
+function toTime(seconds: unknown): string {
+  return new Date(Number(seconds) * 1000).toISOString();
+}

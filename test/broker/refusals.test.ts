@@ -368,7 +368,7 @@ describe('refusals', () => {
         reason,
         correlationId: answer.body.correlation_id,
       });
-      if (failed !== undefined) expect(broker.audit.at(-1)?.failedClaim).to.equal(failed);
+      if (failed !== undefined) expect(broker.audit.at(-1)?.failed?.claim).to.equal(failed);
       expect((await allowed(broker)).status, 'the near miss').to.equal(200);
     });
   }
