@@ -55,14 +55,36 @@ export type Checked<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problems: readonly string[] };
 
-/** Checks a value by a schema; each problem is `path: what is allowed` (`spec.subjects[0].namespace: is required`). */
-export function checkDocument<T>(schema: z.ZodType<T>, value: unknown): Checked<T> {
+/** One thing that is wrong with a value. */
+export interface Problem {
+  /** `spec.subjects[0].namespace`; empty for the whole. */
+  readonly path: string;
+  /** What is allowed there; never quotes the value. */
+  readonly problem: string;
+}
+
+export type CheckedValue<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** Checks a value by a schema and tells each problem with its place. */
+export function checkValue<T>(schema: z.ZodType<T>, value: unknown): CheckedValue<T> {
   const result = schema.safeParse(value, { error: explain });
   if (result.success) return { ok: true, value: result.data };
-  const problems = result.error.issues.map((issue) => {
-    const where = toPath(issue.path);
-    return where === '' ? issue.message : `${where}: ${issue.message}`;
-  });
+  const problems = result.error.issues.map((issue) => ({
+    path: toPath(issue.path),
+    problem: issue.message,
+  }));
+  return { ok: false, problems };
+}
+
+/** Checks a value by a schema; each problem is `path: what is allowed` (`spec.subjects[0].namespace: is required`). */
+export function checkDocument<T>(schema: z.ZodType<T>, value: unknown): Checked<T> {
+  const checked = checkValue(schema, value);
+  if (checked.ok) return checked;
+  const problems = checked.problems.map(({ path, problem }) =>
+    path === '' ? problem : `${path}: ${problem}`,
+  );
   return { ok: false, problems };
 }
 
