@@ -108,6 +108,11 @@ export const REASONS = {
     group: 'client_unauthenticated',
     text: 'client authentication failed',
   },
+  revocation_unsupported: {
+    level: 'info',
+    group: 'revocation_unsupported',
+    text: 'this broker has no store, so it cannot revoke; the token ends by itself',
+  },
   not_found: { level: 'info', group: 'not_found', text: 'there is nothing at this path' },
   method_not_allowed: {
     level: 'info',
@@ -158,6 +163,16 @@ export const REASONS = {
     level: 'info',
     group: 'store_missing',
     text: 'this broker has no store, and this needs one',
+  },
+  store_unavailable: {
+    level: 'warn',
+    group: 'unavailable',
+    text: 'the broker cannot decide at the moment',
+  },
+  revocation_pending: {
+    level: 'warn',
+    group: 'unavailable',
+    text: 'the broker cannot decide at the moment',
   },
   keys_unavailable: {
     level: 'warn',

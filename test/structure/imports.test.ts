@@ -28,6 +28,7 @@ const EDGES: readonly { from: string; allowed: readonly string[] }[] = [
     from: 'broker/tokens/',
     allowed: [
       'broker/tokens/',
+      'broker/store/',
       'broker/identity/identity.ts',
       'broker/roles/role.ts',
       'broker/errors.ts',

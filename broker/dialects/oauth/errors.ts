@@ -37,6 +37,8 @@ export const OAUTH_ERRORS = {
   role_mismatch: REQUEST,
   role_ambiguous: REQUEST,
   client_unauthenticated: { status: 401, error: 'invalid_client' },
+  // RFC 7009 §2.2.1.
+  revocation_unsupported: { status: 400, error: 'unsupported_token_type' },
   not_found: { status: 404, error: 'not_found' },
   method_not_allowed: { status: 405, error: 'method_not_allowed' },
   document_invalid: REQUEST,
@@ -49,6 +51,8 @@ export const OAUTH_ERRORS = {
   conflict: { status: 409, error: 'conflict' },
   version_mismatch: { status: 412, error: 'version_mismatch' },
   store_missing: { status: 501, error: 'not_implemented' },
+  store_unavailable: UNAVAILABLE,
+  revocation_pending: UNAVAILABLE,
   keys_unavailable: UNAVAILABLE,
   audit_unavailable: UNAVAILABLE,
   kube_unavailable: UNAVAILABLE,
