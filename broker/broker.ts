@@ -21,7 +21,9 @@ import { createApp } from './server.ts';
 import { startStore } from './store/lifecycle.ts';
 import { createMirror, type Mirror } from './store/mirror.ts';
 import type { Store } from './store/store.ts';
+import type { KeyAdmin } from './tokens/key-admin.ts';
 import type { KeySource } from './tokens/keys.ts';
+import type { StoredKeys } from './tokens/stored-keys.ts';
 import { toRoleTag } from './tokens/token-id.ts';
 
 const DEFAULT_STORE_AWAY_SECONDS = 300;
@@ -34,6 +36,10 @@ export interface BrokerOptions {
   readonly rolesPath: string;
   readonly roleLimits?: RoleLimits;
   readonly keys: KeySource;
+  /** The same keys where the store keeps them: they are loaded once it has started. */
+  readonly storedKeys?: StoredKeys;
+  /** Absent: there is nothing to see or do about the keys but to use them. */
+  readonly keyAdmin?: KeyAdmin;
   /** Absent: nothing is kept. It is started and closed here. */
   readonly store?: Store;
   /** So long the mirror is believed while the store does not answer. */
@@ -130,7 +136,9 @@ export function createBroker(options: BrokerOptions): Broker {
   metrics.watch({
     roles: () => roles.current().all.length,
     roleProblems: () => roles.problems().length,
-    signingKeys: () => signingKeys.current().published.length,
+    signingKeys: () =>
+      options.storedKeys?.countPublished() ?? signingKeys.current().published.length,
+    unreadableSigningKeys: () => options.storedKeys?.countUnreadable(),
     auditPendingBytes: audit.pendingBytes,
     certificateNotAfter: options.findCertificateNotAfter ?? (() => undefined),
   });
@@ -142,6 +150,7 @@ export function createBroker(options: BrokerOptions): Broker {
     ...(kept && { mirror: kept.mirror }),
     start: async () => {
       await kept?.start();
+      await options.storedKeys?.start();
       await Promise.all([roles.start(), clusterKeys.start()]);
     },
     evict: validator.evict,
@@ -157,6 +166,7 @@ export function createBroker(options: BrokerOptions): Broker {
       await Promise.all([roles.stop(), clusterKeys.stop()]);
       validator.close();
       await audit.flush();
+      await options.storedKeys?.stop();
       await kept?.stop();
     },
   };

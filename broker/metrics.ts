@@ -15,12 +15,14 @@ export interface Gauges {
   readonly roles: () => number;
   readonly roleProblems: () => number;
   readonly signingKeys: () => number;
+  /** Undefined where the store keeps none. */
+  readonly unreadableSigningKeys?: () => number | undefined;
   readonly auditPendingBytes: () => number;
   /** Seconds since the epoch; undefined without TLS. */
   readonly certificateNotAfter: () => number | undefined;
 }
 
-export type ReloadedThing = 'signingKeys' | 'tls' | 'caBundle';
+export type ReloadedThing = 'signingKeys' | 'keyEncryptionKeys' | 'tls' | 'caBundle';
 
 export interface Metrics {
   readonly registry: Registry;
@@ -55,7 +57,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
   });
   const reloads = new Counter({
     name: name('reload_failures_total'),
-    help: 'Reads of a watched file or folder (signingKeys, tls, caBundle) that failed; the last good content stays in use.',
+    help: 'Reads of a watched file or folder (signingKeys, keyEncryptionKeys, tls, caBundle) that failed; the last good content stays in use.',
     labelNames: ['what'],
     registers,
   });
@@ -162,6 +164,11 @@ function addGauges(gauges: Gauges, { registers, name }: Naming): void {
     gauges.roleProblems,
   );
   add('signing_keys', 'Published signing keys.', gauges.signingKeys);
+  add(
+    'signing_keys_unreadable',
+    'Signing keys in the store that no sealing key here opens; above zero, somebody must look.',
+    gauges.unreadableSigningKeys ?? (() => undefined),
+  );
   add(
     'audit_pending_bytes',
     'Audit records made and not yet written to standard output.',

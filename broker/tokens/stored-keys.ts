@@ -33,6 +33,8 @@ export interface StoredKeys extends KeySource {
   stop(): Promise<void>;
   /** Reads again now, and does what is due; for when the sealing keys have changed. Never rejects. */
   refresh(): Promise<void>;
+  /** 0 before the first read. */
+  countPublished(): number;
   /** Rows of the store that no sealing key here opens. */
   countUnreadable(): number;
 }
@@ -79,6 +81,7 @@ export function createStoredKeys(options: StoredKeysOptions): StoredKeys {
 
   return {
     current: ring.current,
+    countPublished: () => ring.findCurrent()?.published.length ?? 0,
     countUnreadable: () => ring.unreadable().length,
     refresh,
     admin: {
