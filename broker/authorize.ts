@@ -1,23 +1,33 @@
 // The one door: every grant of every dialect goes through authorize(), and what it returns is what audit, `coatcheck
-// explain` and the console show. Order: subject token, audience, role, scopes, the API server's word where the cluster's
-// mode wants it, expiry. It issues nothing.
+// explain` and the console show. Order: subject token (or what one proved before, where a token is renewed), audience,
+// role, scopes, the API server's word where the cluster's mode wants it, expiry. It issues nothing.
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../common/clock.ts';
 import type { Secret } from '../common/secret.ts';
 import { BrokerError, type FailedClaim, REASONS, type Reason } from './errors.ts';
 import type { VerifiedSubject } from './identity/identity.ts';
 import { type TokenFacts, TokenRefused } from './identity/refusal.ts';
-import type { Validate, Validation } from './identity/validate.ts';
+import type { Proof, Validate, Validation } from './identity/validate.ts';
+import { chooseIssueTime } from './issue-time.ts';
 import type { Resolution, RoleQuery, TriedRole } from './roles/resolve.ts';
 import type { Role } from './roles/role.ts';
+import type { Mirror } from './store/mirror.ts';
 import { type Expiry, limitExpiry } from './tokens/expiry.ts';
+import { type ProvenSubject, toOwner } from './tokens/records.ts';
+import { toRoleTag } from './tokens/token-id.ts';
+
+/** A token of somebody else's that is validated now, or what a subject proved when the token to be renewed was issued. */
+export type GrantSubject = { readonly token: Secret } | { readonly proven: ProvenSubject };
 
 export interface GrantRequest {
-  readonly subjectToken: Secret;
+  readonly subject: GrantSubject;
   /** Of legal characters; absent: the token's only one. */
   readonly audience?: string;
   readonly roleName?: string;
   /** Absent: all of the role's. */
   readonly scopes?: readonly string[];
+  /** The caller wants a JWT and nothing else. */
+  readonly tokenType?: 'jwt';
 }
 
 /** What is decided about: a new token, more life for one, the end of one. */
@@ -80,6 +90,8 @@ export interface AuthorizeDeps {
   readonly validate: Validate;
   readonly resolve: (query: RoleQuery) => Resolution;
   readonly clock: Clock;
+  /** Absent with `store: none`: nothing can be revoked. */
+  readonly findDenial?: Mirror['findDenial'];
   /** The broker's ceiling on every token's life. */
   readonly maxTtlSeconds: number;
 }
@@ -136,21 +148,27 @@ function toFrame(
 
 /** The steps in order. What each finds out goes into the draft at once, so that a refusal shows all before it. */
 async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft): Promise<Grant> {
-  const proof = await deps.validate(request.subjectToken, { audience: request.audience });
-  const { subject } = proof;
+  const proof = await prove(request, deps);
+  const { subject, renewed } = proof;
   draft.subject = toDecisionSubject(subject);
-  draft.validation = proof.validation;
+  if (proof.validation) draft.validation = proof.validation;
   const audience = chooseAudience(subject, request.audience);
   draft.audience = audience;
   const role = chooseRole({ subject, audience, request, deps, draft });
   const scopes = chooseScopes(role, request.scopes);
   draft.scopes = scopes;
+  checkTokenType(role, request);
+  if (renewed) checkUnchanged(role, renewed);
   // Last of the checks, so that no API server is asked about what would be refused anyway; and before the lifetime is
   // counted, because it may take seconds.
-  draft.validation = await proof.confirm(audience);
-  const issuedAt = Math.floor(deps.clock.now() / 1000);
+  if (proof.confirm) draft.validation = await proof.confirm(audience);
+  const issuedAt = await chooseIssueTime(
+    () => ({ ...toOwner(subject.identity), roleTag: toRoleTag(role.name), audience }),
+    deps,
+  );
   const expiry = limitExpiry({
     issuedAt,
+    ...(renewed && { firstIssuedAt: renewed.firstIssuedAt, maxExpiresAt: renewed.maxExpiresAt }),
     token: role.token,
     ceilingSeconds: deps.maxTtlSeconds,
     subjectExpiresAt: subject.expiresAt,
@@ -164,6 +182,54 @@ async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft):
     });
   }
   return { subject, role, audience, scopes, issuedAt, expiry };
+}
+
+interface Proven {
+  readonly subject: VerifiedSubject;
+  readonly validation?: Validation;
+  readonly confirm?: Proof['confirm'];
+  readonly renewed?: ProvenSubject;
+}
+
+/**
+ * What a subject proved before stands as it was: there is no token any more that an API server could be asked about. So
+ * a renewal is decided by the roles of now and by what is known of the dead, never by a review.
+ */
+async function prove(
+  { subject, audience }: GrantRequest,
+  { validate }: AuthorizeDeps,
+): Promise<Proven> {
+  if ('token' in subject) return validate(subject.token, { audience });
+  return { subject: subject.proven.subject, renewed: subject.proven };
+}
+
+/** RFC 8693 §2.2.1 lets us issue another type than was asked for; a caller that wants a JWT would read it as one. */
+function checkTokenType({ token }: Role, { tokenType }: GrantRequest): void {
+  if (tokenType !== undefined && tokenType !== token.type)
+    throw new BrokerError(
+      'token_type_unsupported',
+      'a JWT was asked for, the role has opaque tokens',
+      {
+        failed: { claim: 'requested_token_type', got: tokenType, want: token.type },
+      },
+    );
+}
+
+/** A renewed token says what it said when it was issued; a role that would not say that any more does not prolong it. */
+function checkUnchanged({ token }: Role, { policies, claims }: ProvenSubject): void {
+  const gone = policies.filter((policy) => !token.policies.includes(policy));
+  if (gone.length > 0)
+    throw new BrokerError('role_mismatch', 'the role does not give the policies any more', {
+      failed: { claim: 'policies', got: policies, want: token.policies },
+    });
+  if (token.type !== 'opaque')
+    throw new BrokerError('role_mismatch', 'the role does not give opaque tokens any more', {
+      failed: { claim: 'type', got: 'opaque', want: token.type },
+    });
+  if (!isDeepStrictEqual(claims, { ...token.claims }))
+    throw new BrokerError('role_mismatch', 'the role does not give the extra claims any more', {
+      failed: { claim: 'claims', got: Object.keys(claims), want: Object.keys(token.claims) },
+    });
 }
 
 /** Without the claims: a decision is shown, and they may hold what nobody chose to show. */

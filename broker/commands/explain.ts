@@ -199,7 +199,7 @@ async function explain(
   const { audience, role, scope } = settings;
   const decision = await authorize(
     {
-      subjectToken: token,
+      subject: { token },
       ...(audience !== undefined && { audience }),
       ...(role !== undefined && { roleName: role }),
       ...(scope.length > 0 && { scopes: scope }),

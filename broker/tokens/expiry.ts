@@ -22,20 +22,30 @@ export interface Expiry {
 /** May lie in the past: that is for the caller to refuse. */
 export function limitExpiry(given: {
   issuedAt: number;
+  /** Of a renewal: when the token was issued first. Everything but `ttl` counts from there. */
+  firstIssuedAt?: number;
+  /** Of a renewal: the end that was promised at the issue as the last one. */
+  maxExpiresAt?: number;
   token: Pick<TokenSpec, 'ttlSeconds' | 'maxTtlSeconds' | 'outliveSubject'>;
   ceilingSeconds: number;
   subjectExpiresAt: number;
   /** Whether the subject token names a pod. */
   isBound: boolean;
 }): Expiry {
-  const { issuedAt, token } = given;
+  const { issuedAt, token, firstIssuedAt = issuedAt, maxExpiresAt = Infinity } = given;
   const caps: Partial<Record<ExpiryCap, number>> = {
     ttl: issuedAt + token.ttlSeconds,
-    maxTtl: issuedAt + token.maxTtlSeconds,
-    ceiling: issuedAt + given.ceilingSeconds,
-    ...(!given.isBound && { unbound: issuedAt + MAX_UNBOUND_SECONDS }),
+    maxTtl: Math.min(firstIssuedAt + token.maxTtlSeconds, maxExpiresAt),
+    ceiling: firstIssuedAt + given.ceilingSeconds,
+    ...(!given.isBound && { unbound: firstIssuedAt + MAX_UNBOUND_SECONDS }),
     ...(!token.outliveSubject && { subject: given.subjectExpiresAt }),
   };
   const expiresAt = Math.min(...Object.values(caps));
   return { expiresAt, cap: EXPIRY_CAPS.find((cap) => caps[cap] === expiresAt) ?? 'ttl', caps };
+}
+
+/** The last end that renewals can reach: every cap but `ttl`, which a renewal counts anew. */
+export function toMaxExpiresAt({ caps }: Expiry): number {
+  const { ttl: _ttl, ...lasting } = caps;
+  return Math.min(...Object.values(lasting));
 }

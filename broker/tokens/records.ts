@@ -19,6 +19,9 @@ export interface ProvenSubject {
   readonly firstIssuedAt: number;
   /** What was promised then; no later role goes beyond. */
   readonly maxExpiresAt: number;
+  /** What the token says and goes on saying. */
+  readonly policies: readonly string[];
+  readonly claims: Readonly<Record<string, unknown>>;
 }
 
 export interface OpaqueGrant {
@@ -140,5 +143,7 @@ export function toProvenSubject(stored: StoredToken): ProvenSubject {
     },
     firstIssuedAt: stored.issuedAt,
     maxExpiresAt: stored.maxExpiresAt,
+    policies: stored.policies,
+    claims: facts.claims,
   };
 }

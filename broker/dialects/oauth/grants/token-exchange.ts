@@ -50,10 +50,11 @@ function readRequest(form: Form): GrantRequest {
   const roleName = findRoleName(form);
   const scopes = findScopes(form);
   return {
-    subjectToken,
+    subject: { token: subjectToken },
     ...(audience !== undefined && { audience }),
     ...(roleName !== undefined && { roleName }),
     ...(scopes !== undefined && { scopes }),
+    ...(findSingle(form, 'requested_token_type') === TOKEN_TYPE_JWT && { tokenType: 'jwt' }),
   };
 }
 
