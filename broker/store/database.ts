@@ -1,0 +1,58 @@
+// A store over one of the two databases, put together.
+import type { Clock } from '../../common/clock.ts';
+import type { Logger } from '../../common/log.ts';
+import { createClientStore } from './clients.ts';
+import { createCore } from './core.ts';
+import { createDecisionStore } from './decisions.ts';
+import { createDenialStore } from './denials.ts';
+import type { Dialect } from './dialect.ts';
+import { createKeyStore } from './keys.ts';
+import { migrate } from './migrations.ts';
+import { createRoleStore } from './roles.ts';
+import { type Store, StoreError } from './store.ts';
+import { createSweep, type SweepOptions } from './sweep.ts';
+import { createTokenStore } from './tokens.ts';
+
+export interface DatabaseStore extends Store {
+  /** A round of sweeping now; it happens by itself every minute. Resolves to how many rows went. */
+  sweep(): Promise<number>;
+}
+
+export function createDatabaseStore(
+  dialect: Dialect,
+  options: SweepOptions & { readonly clock: Clock; readonly log: Logger },
+): DatabaseStore {
+  const { clock } = options;
+  const core = createCore(dialect, clock);
+  const sweep = createSweep(core, options);
+  const stopping = new AbortController();
+  let sweeping: Promise<void> | undefined;
+  return {
+    kind: dialect.kind,
+    tokens: createTokenStore(core),
+    denials: createDenialStore(core),
+    roles: createRoleStore(core),
+    keys: createKeyStore(core),
+    clients: createClientStore(core),
+    decisions: createDecisionStore(core),
+    start: async () => {
+      await dialect.open();
+      try {
+        await migrate(dialect);
+      } catch (error) {
+        if (error instanceof StoreError || dialect.toTrouble(error) !== 'unavailable') throw error;
+        throw new StoreError('unavailable', 'the schema could not be brought up', { cause: error });
+      }
+      await dialect.listen(core.tell);
+      sweeping ??= sweep.loop(stopping.signal);
+    },
+    sweep: sweep.run,
+    onChange: core.onChange,
+    findAwaySince: dialect.findAwaySince,
+    close: async () => {
+      stopping.abort();
+      await sweeping;
+      await dialect.close();
+    },
+  };
+}
