@@ -141,6 +141,7 @@ export function createBroker(options: BrokerOptions): Broker {
     unreadableSigningKeys: () => options.storedKeys?.countUnreadable(),
     auditPendingBytes: audit.pendingBytes,
     certificateNotAfter: options.findCertificateNotAfter ?? (() => undefined),
+    clusterKeysLoadedAt: () => toLoadedAt(clusterKeys),
   });
   return {
     handler,
@@ -196,5 +197,15 @@ function keepStore(store: Store, options: BrokerOptions): KeptStore {
 /** One cluster that cannot be reached must not take the others' broker out of service. */
 function findKeyObstacles(keys: ClusterKeys): readonly string[] {
   const isLoaded = keys.clusters.some((cluster) => cluster.findLoadedAt() !== undefined);
-  return isLoaded ? [] : ["no cluster's keys were loaded yet"];
+  if (!isLoaded) return ["no cluster's keys were loaded yet"];
+  return keys.clusters.some((cluster) => cluster.hasUsableKeys())
+    ? []
+    : ["every cluster's keys are too old to be used"];
+}
+
+function toLoadedAt({ clusters }: ClusterKeys): ReadonlyMap<string, number> {
+  const times = clusters.map(({ name, findLoadedAt }) => [name, findLoadedAt()] as const);
+  return new Map(
+    times.flatMap(([name, at]) => (at === undefined ? [] : [[name, Math.floor(at / 1000)]])),
+  );
 }

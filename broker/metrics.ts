@@ -20,6 +20,8 @@ export interface Gauges {
   readonly auditPendingBytes: () => number;
   /** Seconds since the epoch; undefined without TLS. */
   readonly certificateNotAfter: () => number | undefined;
+  /** Of each entry of the clusters table whose keys were ever fetched: when they last were, seconds since the epoch. */
+  readonly clusterKeysLoadedAt?: () => ReadonlyMap<string, number>;
 }
 
 export type ReloadedThing = 'signingKeys' | 'keyEncryptionKeys' | 'tls' | 'caBundle';
@@ -30,6 +32,9 @@ export interface Metrics {
   /** `route` is one of the server's own patterns. */
   observeRequest(route: string, status: number, seconds: number): void;
   countReloadFailure(what: ReloadedThing): void;
+  countIssued(type: 'jwt' | 'opaque'): void;
+  countIntrospection(outcome: 'active' | 'inactive' | 'refused' | 'failure'): void;
+  countRevocation(way: 'possession' | 'accessor' | 'token_id' | 'bulk'): void;
   countKeysEvent(event: KeysEvent): void;
   countReviewEvent(event: ReviewEvent): void;
   /** To be called once the things exist that the gauges read. */
@@ -63,8 +68,26 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
   });
   const keysEvents = new Counter({
     name: name('cluster_keys_events_total'),
-    help: 'What happened to the public keys of a cluster: loaded, failed, credential_refused, shared_key.',
+    help: 'What happened to the public keys of a cluster or issuer: loaded, failed, credential_refused, shared_key.',
     labelNames: ['cluster', 'event'],
+    registers,
+  });
+  const issued = new Counter({
+    name: name('tokens_issued_total'),
+    help: 'Client tokens given out, by type: jwt, opaque.',
+    labelNames: ['type'],
+    registers,
+  });
+  const introspections = new Counter({
+    name: name('introspections_total'),
+    help: 'Introspections by outcome: active, inactive, refused (the caller may not ask), failure (ours).',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const revocations = new Counter({
+    name: name('revocations_total'),
+    help: 'Revocations that did something, by way: possession, accessor, token_id, bulk.',
+    labelNames: ['way'],
     registers,
   });
   return {
@@ -73,6 +96,9 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
       decisions.inc({ dialect, outcome, reason }),
     observeRequest: (route, status, seconds) => requests.observe({ route, status }, seconds),
     countReloadFailure: (what) => reloads.inc({ what }),
+    countIssued: (type) => issued.inc({ type }),
+    countIntrospection: (outcome) => introspections.inc({ outcome }),
+    countRevocation: (way) => revocations.inc({ way }),
     countKeysEvent: ({ cluster, kind }) => keysEvents.inc({ cluster, event: kind }),
     countReviewEvent: createReviewCounters({ registers, name }),
     watch: (gauges) => addGauges(gauges, { registers, name }),
@@ -146,7 +172,23 @@ function createReviewCounters({ registers, name }: Naming): (event: ReviewEvent)
   };
 }
 
+function addClusterKeysGauge(
+  read: () => ReadonlyMap<string, number>,
+  { registers, name }: Naming,
+): void {
+  new Gauge({
+    name: name('cluster_keys_loaded_timestamp_seconds'),
+    help: 'When the keys of a cluster or issuer were last fetched, seconds since the epoch.',
+    labelNames: ['cluster'],
+    registers,
+    collect() {
+      for (const [cluster, seconds] of read()) this.set({ cluster }, seconds);
+    },
+  });
+}
+
 function addGauges(gauges: Gauges, { registers, name }: Naming): void {
+  addClusterKeysGauge(gauges.clusterKeysLoadedAt ?? (() => new Map()), { registers, name });
   const add = (end: string, help: string, read: () => number | undefined) =>
     new Gauge({
       name: name(end),

@@ -119,6 +119,11 @@ export function list(
 
 const PLAIN_URL = /^https?:\/\/[^\s\\/?#@]+(\/[^\s\\?#]*)?$/i;
 
+/** Whether the text is an absolute http(s) URL as it stands: the parser itself drops blanks and turns backslashes. */
+export function isPlainUrl(value: string): boolean {
+  return PLAIN_URL.test(value) && URL.canParse(value);
+}
+
 /** An absolute http(s) URL without credentials, query or fragment; returned as written, without a trailing slash. */
 export function url(options: Common<string> & { httpsOnly?: boolean }): Setting<string> {
   return make('url', options, (value) => {

@@ -15,7 +15,9 @@ export interface Found {
 
 export interface ClusterWithKeys {
   readonly name: string;
-  readonly own: boolean;
+  readonly kind: Cluster['kind'];
+  /** Of an OIDC issuer: how long ago a token may have been issued. */
+  readonly maxTokenAgeSeconds?: number;
   readonly issuers: readonly string[];
   /** The cluster's key that verifies the token, among the keys at hand. */
   findSigner(token: ParsedToken): Found | undefined;
@@ -26,6 +28,8 @@ export interface ClusterWithKeys {
   refresh(): Promise<void>;
   /** Milliseconds since the epoch of the last good fetch. */
   findLoadedAt(): number | undefined;
+  /** Whether there are keys, and not past their staleness. */
+  hasUsableKeys(): boolean;
 }
 
 export interface ClusterKeys {
@@ -96,7 +100,8 @@ function toClusterWithKeys(cluster: Cluster, cache: KeyCache): ClusterWithKeys {
   const isPossible = (token: ParsedToken) => cluster.algorithms.includes(token.alg);
   const withKeys: ClusterWithKeys = {
     name: cluster.name,
-    own: cluster.own,
+    kind: cluster.kind,
+    ...(cluster.kind === 'oidc' && { maxTokenAgeSeconds: cluster.maxTokenAgeSeconds }),
     issuers: cluster.issuers,
     findSigner: (token) => {
       const key = candidatesFor(token).find((one) => isSignedBy(one, token.alg, token));
@@ -109,6 +114,7 @@ function toClusterWithKeys(cluster: Cluster, cache: KeyCache): ClusterWithKeys {
     },
     refresh: cache.refresh,
     findLoadedAt: () => cache.loadedAt,
+    hasUsableKeys: () => cache.findUsable() !== undefined,
   };
   return withKeys;
 }

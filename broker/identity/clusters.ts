@@ -1,6 +1,6 @@
-// The table of clusters the broker believes: which `iss`, which keys, which algorithms. Nothing outside it is ever
-// fetched. This file reads and checks the table; jwks.ts gets the keys, verify.ts uses them, cluster-review.ts has what
-// is about TokenReview.
+// The table of clusters and OIDC issuers the broker believes: which `iss`, which keys, which algorithms. Nothing outside
+// it is ever fetched. This file reads and checks the table; jwks.ts gets the keys, verify.ts uses them, cluster-review.ts
+// has what is about TokenReview, oidc-issuer.ts what is about issuers outside Kubernetes.
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { checkDocument, readDocuments } from '../../common/documents.ts';
@@ -17,6 +17,13 @@ import {
   webUrl,
 } from './cluster-review.ts';
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from './keys.ts';
+import {
+  discoverySchema,
+  findOidcProblems,
+  oidcFields,
+  toDiscovery,
+  toOidcKeys,
+} from './oidc-issuer.ts';
 
 /** Where a cluster's public keys come from. URLs are https, or http on loopback; paths are absolute. */
 export type KeysFrom =
@@ -29,26 +36,22 @@ export type KeysFrom =
       readonly tokenFile: string;
     }
   | {
-      /** OpenID discovery below `url`; `jwksUri` replaces the address found there (EKS names an unreachable one). */
+      /**
+       * OpenID discovery below `url`; `jwksUri` replaces the address found there (EKS names an unreachable one), which
+       * must otherwise be on the same host or one of `jwksHosts`.
+       */
       readonly from: 'discovery';
       readonly url: string;
       readonly jwksUri?: string;
+      readonly jwksHosts?: readonly string[];
       readonly caFile?: string;
     }
   | { readonly from: 'file'; readonly file: string };
 
-export interface Cluster {
+interface AnyEntry {
   readonly name: string;
-  readonly kind: 'kubernetes';
-  /** The broker's own cluster: what a role's subject means that names none. Exactly one is. */
-  readonly own: boolean;
   /** Exact values of `iss`; more than one while a cluster moves to another. */
   readonly issuers: readonly string[];
-  readonly validation: ValidationMode;
-  /** Absent for `review` without keys: then nothing of a token can be checked before the API server was asked. */
-  readonly keys?: KeysFrom;
-  /** Absent for `offline`. */
-  readonly review?: ReviewSettings;
   readonly algorithms: readonly SigningAlgorithm[];
   /** How often the keys are fetched anew. */
   readonly refreshSeconds: number;
@@ -57,6 +60,31 @@ export interface Cluster {
   /** Least time between two fetches, whatever tokens ask for. */
   readonly cooldownSeconds: number;
 }
+
+export interface KubernetesCluster extends AnyEntry {
+  readonly kind: 'kubernetes';
+  /** The broker's own cluster: what a role's subject means that names none. Exactly one is, if there is any. */
+  readonly own: boolean;
+  readonly validation: ValidationMode;
+  /** Absent for `review` without keys: then nothing of a token can be checked before the API server was asked. */
+  readonly keys?: KeysFrom;
+  /** Absent for `offline`. */
+  readonly review?: ReviewSettings;
+}
+
+/** An issuer outside Kubernetes; nobody can be asked about its tokens. */
+export interface OidcIssuer extends AnyEntry {
+  readonly kind: 'oidc';
+  readonly own: false;
+  readonly validation: 'offline';
+  readonly keys: KeysFrom;
+  readonly review?: never;
+  /** Tokens issued longer ago are refused, whatever their `exp`. */
+  readonly maxTokenAgeSeconds: number;
+}
+
+/** An entry of the table. */
+export type Cluster = KubernetesCluster | OidcIssuer;
 
 export type ClusterWithKeySource = Cluster & { readonly keys: KeysFrom };
 
@@ -89,9 +117,7 @@ const keysSchema = z
     url: webUrl.optional(),
     caFile: file.optional(),
     apiServer: apiServerSchema.optional(),
-    discovery: z
-      .strictObject({ url: webUrl.optional(), jwksUri: webUrl.optional(), caFile: file.optional() })
-      .optional(),
+    discovery: discoverySchema.optional(),
     file: file.optional(),
   })
   .superRefine((keys, context) => {
@@ -107,11 +133,18 @@ const keysSchema = z
 const issuer = z.string().min(1).max(512);
 const seconds = (min: number, max: number) => z.int().min(min).max(max);
 
-const entrySchema = z
+const sharedFields = {
+  name: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, {
+    error: 'must be a DNS label: lower-case letters, digits and dashes, at most 63',
+  }),
+  refreshSeconds: seconds(1, 86_400).optional(),
+  maxStalenessSeconds: seconds(1, 30 * 86_400).default(DEFAULT_MAX_STALENESS_SECONDS),
+  cooldownSeconds: seconds(1, 3600).optional(),
+};
+
+const clusterSchema = z
   .strictObject({
-    name: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, {
-      error: 'must be a DNS label: lower-case letters, digits and dashes, at most 63',
-    }),
+    ...sharedFields,
     kind: z.literal('kubernetes'),
     own: z.boolean().optional(),
     issuer: issuer.optional(),
@@ -122,9 +155,6 @@ const entrySchema = z
       .array(z.enum(SIGNING_ALGORITHMS))
       .min(1)
       .default([...DEFAULT_ALGORITHMS]),
-    refreshSeconds: seconds(1, 86_400).optional(),
-    maxStalenessSeconds: seconds(1, 30 * 86_400).default(DEFAULT_MAX_STALENESS_SECONDS),
-    cooldownSeconds: seconds(1, 3600).optional(),
   })
   .superRefine((entry, context) => {
     if ((entry.issuer === undefined) === (entry.issuers === undefined)) {
@@ -132,8 +162,14 @@ const entrySchema = z
     }
   });
 
+const issuerSchema = z.strictObject({ ...sharedFields, ...oidcFields });
+
+const entrySchema = z.discriminatedUnion('kind', [clusterSchema, issuerSchema], {
+  error: ({ code }) => (code === 'invalid_union' ? 'must be one of kubernetes, oidc' : undefined),
+});
 const tableSchema = z.strictObject({ clusters: z.array(entrySchema).min(1) });
 type Entry = z.infer<typeof entrySchema>;
+type ClusterEntry = z.infer<typeof clusterSchema>;
 
 /**
  * Reads the clusters table.
@@ -153,7 +189,11 @@ export function parseClusters(text: string, options: { file: string }): readonly
   const problems = [...findTableProblems(entries), ...entries.flatMap(findEntryProblems)];
   if (problems.length > 0) throw new ClustersError(options.file, problems);
   const folder = dirname(options.file);
-  return entries.map((entry) => toCluster(entry, { isOwn: isOwn(entry, entries), folder }));
+  return entries.map((entry) =>
+    entry.kind === 'oidc'
+      ? toIssuer(entry, folder)
+      : toCluster(entry, { isOwn: isOwn(entry, entries), folder }),
+  );
 }
 
 function findTableProblems(entries: readonly Entry[]): string[] {
@@ -164,23 +204,41 @@ function findTableProblems(entries: readonly Entry[]): string[] {
     if (first === undefined) names.set(entry.name, index);
     else problems.push(`clusters[${index}].name: is the name of clusters[${first}] already`);
   });
-  const own = entries.filter((entry) => entry.own === true).length;
-  if (own > 1 || (own === 0 && entries.length > 1)) {
+  const clusters = entries.filter(isCluster);
+  const own = clusters.filter((entry) => entry.own === true).length;
+  if (own > 1 || (own === 0 && clusters.length > 1)) {
     problems.push('clusters: exactly one must be marked own: true, the cluster the broker runs in');
   }
-  if (own === 0 && entries.length === 1 && entries[0]?.own === false) {
-    problems.push('clusters[0].own: the only cluster is the own one');
+  const [only] = clusters;
+  if (own === 0 && clusters.length === 1 && only?.own === false) {
+    problems.push(`clusters[${entries.indexOf(only)}].own: the only cluster is the own one`);
   }
   return problems;
 }
 
 function findEntryProblems(entry: Entry, index: number, entries: readonly Entry[]): string[] {
   const at = `clusters[${index}]`;
+  if (entry.kind === 'oidc')
+    return [...findOidcProblems(entry, at), ...findIssuerProblems(entry, { at, entries })];
   return [
     ...findKeysProblems(entry, { at: `${at}.keys`, isOwn: isOwn(entry, entries) }),
     ...findReviewProblems(entry, { at, isOwn: isOwn(entry, entries) }),
     ...(isKeyless(entry) ? findSharingProblems(entry, at, entries) : []),
   ];
+}
+
+/** The kind of a token is told by its issuer, so an issuer has one kind. */
+function findIssuerProblems(
+  entry: Entry,
+  { at, entries }: { at: string; entries: readonly Entry[] },
+): string[] {
+  const own = toIssuers(entry);
+  const other = entries.findIndex(
+    (one) => one !== entry && toIssuers(one).some((issuer) => own.includes(issuer)),
+  );
+  return other < 0
+    ? []
+    : [`${at}.issuer: is an issuer of clusters[${other}] too; only Kubernetes clusters share one`];
 }
 
 /** Without keys only the issuer says which API server may see a token; it must say so alone. */
@@ -192,12 +250,16 @@ function findSharingProblems(entry: Entry, at: string, entries: readonly Entry[]
     : [];
 }
 
-function isKeyless({ validation, keys }: Entry): boolean {
+function isCluster(entry: Entry): entry is ClusterEntry {
+  return entry.kind === 'kubernetes';
+}
+
+function isKeyless({ validation, keys }: ClusterEntry): boolean {
   return validation === 'review' && keys === undefined;
 }
 
 function findKeysProblems(
-  entry: Entry,
+  entry: ClusterEntry,
   { at, isOwn: own }: { at: string; isOwn: boolean },
 ): string[] {
   if (isKeyless(entry)) return [];
@@ -211,30 +273,45 @@ function findKeysProblems(
     .map((field) => `${at}.apiServer.${field}: is required for a cluster that is not the own one`);
 }
 
-function findDiscoveryProblems(entry: Entry, at: string): string[] {
+function findDiscoveryProblems(entry: ClusterEntry, at: string): string[] {
   const discovery = entry.keys?.discovery;
   if (!discovery || discovery.url !== undefined || isKeyUrl(toIssuers(entry)[0] ?? '')) return [];
   return [`${at}.discovery.url: is required, because the first issuer is not an https URL`];
 }
 
-function isOwn(entry: Entry, entries: readonly Entry[]): boolean {
-  return entry.own === true || entries.length === 1;
+function isOwn(entry: ClusterEntry, entries: readonly Entry[]): boolean {
+  return entry.own === true || entries.filter(isCluster).length === 1;
 }
 
 function toIssuers(entry: Entry): readonly string[] {
+  if (entry.kind === 'oidc') return [entry.issuer];
   return entry.issuers ?? (entry.issuer === undefined ? [] : [entry.issuer]);
 }
 
+function toIssuer(entry: Extract<Entry, { kind: 'oidc' }>, folder: string): OidcIssuer {
+  const keys = toOidcKeys(entry, (path) => resolve(folder, path));
+  return Object.freeze({
+    name: entry.name,
+    kind: entry.kind,
+    own: false,
+    issuers: toIssuers(entry),
+    validation: 'offline',
+    keys,
+    algorithms: entry.algorithms,
+    maxTokenAgeSeconds: entry.maxTokenAgeSeconds,
+    ...toPace(entry, keys),
+  });
+}
+
 function toCluster(
-  entry: Entry,
+  entry: ClusterEntry,
   { isOwn: own, folder }: { isOwn: boolean; folder: string },
-): Cluster {
+): KubernetesCluster {
   const issuers = toIssuers(entry);
   const keys = isKeyless(entry)
     ? undefined
     : toKeysFrom(entry.keys, { issuer: issuers[0] ?? '', folder });
   const review = findReviewSettings(entry, { folder });
-  const pace = keys?.from === 'file' ? 'file' : 'network';
   return Object.freeze({
     name: entry.name,
     kind: entry.kind,
@@ -244,26 +321,31 @@ function toCluster(
     ...(keys && { keys }),
     ...(review && { review: Object.freeze(review) }),
     algorithms: entry.algorithms,
-    refreshSeconds: entry.refreshSeconds ?? REFRESH_SECONDS[pace],
-    maxStalenessSeconds: entry.maxStalenessSeconds,
-    cooldownSeconds: entry.cooldownSeconds ?? COOLDOWN_SECONDS[pace],
+    ...toPace(entry, keys),
   });
 }
 
-function toKeysFrom(keys: Entry['keys'], from: { issuer: string; folder: string }): KeysFrom {
+function toPace(
+  entry: Entry,
+  keys: KeysFrom | undefined,
+): Pick<AnyEntry, 'refreshSeconds' | 'maxStalenessSeconds' | 'cooldownSeconds'> {
+  const pace = keys?.from === 'file' ? 'file' : 'network';
+  return {
+    refreshSeconds: entry.refreshSeconds ?? REFRESH_SECONDS[pace],
+    maxStalenessSeconds: entry.maxStalenessSeconds,
+    cooldownSeconds: entry.cooldownSeconds ?? COOLDOWN_SECONDS[pace],
+  };
+}
+
+function toKeysFrom(
+  keys: ClusterEntry['keys'],
+  from: { issuer: string; folder: string },
+): KeysFrom {
   const at = (path: string) => resolve(from.folder, path);
   const ca = (path: string | undefined) => (path === undefined ? {} : { caFile: at(path) });
   if (keys?.url !== undefined) return { from: 'url', url: keys.url, ...ca(keys.caFile) };
   if (keys?.file !== undefined) return { from: 'file', file: at(keys.file) };
-  if (keys?.discovery) {
-    const { url, jwksUri, caFile } = keys.discovery;
-    return {
-      from: 'discovery',
-      url: url ?? from.issuer,
-      ...(jwksUri === undefined ? {} : { jwksUri }),
-      ...ca(caFile),
-    };
-  }
+  if (keys?.discovery) return toDiscovery(keys.discovery, { issuer: from.issuer, at });
   const { url, caFile, tokenFile } = keys?.apiServer ?? {};
   return {
     from: 'apiServer',

@@ -5,6 +5,8 @@ import { BrokerError } from '../errors.ts';
 import { MAX_KID_LENGTH, SIGNING_ALGORITHMS, type SigningAlgorithm } from './keys.ts';
 
 export const MAX_TOKEN_BYTES = 16 * 1024;
+/** Kubernetes nests claims three deep. */
+export const MAX_DEPTH = 16;
 
 export interface ParsedToken {
   readonly alg: SigningAlgorithm;
@@ -78,12 +80,13 @@ function parseHeader(text: string): Pick<ParsedToken, 'alg' | 'kid'> {
 }
 
 /**
- * Refuses an object with a member named twice, at any depth (RFC 7519 §4): readers differ in which one counts.
+ * Refuses an object that is nested too deep, or with a member named twice, at any depth (RFC 7519 §4): readers differ in which one counts.
  * @param text what `value` was parsed from
  * @throws BrokerError `token_malformed`
  */
 export function checkUniqueMembers(text: string, value: unknown, part: string): void {
-  if (countMembers(text) !== countKeys(value)) throw malformed(`the ${part} names a member twice`);
+  if (countMembers(text) !== countKeys(value, part))
+    throw malformed(`the ${part} names a member twice`);
 }
 
 /** Names before a colon in valid JSON: outside of texts a colon stands nowhere else. */
@@ -107,17 +110,25 @@ function findEndOfText(json: string, start: number): number {
   return json.length;
 }
 
-function countKeys(value: unknown): number {
+/** Level by level, and not below {@link MAX_DEPTH}: whoever walks claims by calling itself must come to an end. */
+function countKeys(value: unknown, part: string): number {
   let count = 0;
-  const open: unknown[] = [value];
-  while (open.length > 0) {
-    const one = open.pop();
-    if (typeof one !== 'object' || one === null) continue;
-    const members: readonly unknown[] = Object.values(one);
-    if (!Array.isArray(one)) count += members.length;
-    for (const member of members) open.push(member);
+  let level = [value].filter(isNested);
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) throw malformed(`the ${part} is nested more than ${MAX_DEPTH} deep`);
+    const next: object[] = [];
+    for (const one of level) {
+      const members: readonly unknown[] = Object.values(one);
+      if (!Array.isArray(one)) count += members.length;
+      for (const member of members) if (isNested(member)) next.push(member);
+    }
+    level = next;
   }
   return count;
+}
+
+function isNested(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 function parseObject(text: string, part: string): Readonly<Record<string, unknown>> {

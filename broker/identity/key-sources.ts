@@ -1,7 +1,7 @@
 // Where a cluster's key set is fetched: a URL, the API server, discovery, a file. One function each; when to fetch, and
 // what to do without an answer, is jwks.ts's.
 import { readFile } from 'node:fs/promises';
-import { isKeyUrl } from './address.ts';
+import { isAllowedAddress } from './address.ts';
 import type { ClusterWithKeySource, KeysFrom } from './clusters.ts';
 import { get, StatusError } from './fetch.ts';
 
@@ -73,10 +73,13 @@ async function getByDiscovery(
   const { issuer, jwks_uri: jwksUri } = parseDiscovery(found);
   // OpenID Connect Discovery §4.3: a document that speaks for someone else is not this issuer's.
   if (!issuers.includes(issuer)) throw new Error('the discovery document names another issuer');
-  const address = keys.jwksUri ?? jwksUri;
-  if (!isKeyUrl(address))
-    throw new Error('the discovery document names a jwks_uri that is not https');
-  return get(address, { ...options, ...ca });
+  if (keys.jwksUri !== undefined) return get(keys.jwksUri, { ...options, ...ca });
+  if (!isAllowedAddress(jwksUri, { base: keys.url, hosts: keys.jwksHosts ?? [] })) {
+    throw new Error(
+      'the discovery document names a jwks_uri that is not https on its own host, nor on one of jwksHosts',
+    );
+  }
+  return get(jwksUri, { ...options, ...ca });
 }
 
 function parseDiscovery(text: string): { issuer: string; jwks_uri: string } {

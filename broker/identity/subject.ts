@@ -8,29 +8,64 @@ import {
   checkTokenId,
   checkValidity,
   checkWorkload,
+  type Validity,
 } from './claims.ts';
-import type { WorkloadSubject } from './identity.ts';
+import type { Identity, OidcIdentity, VerifiedSubject, WorkloadSubject } from './identity.ts';
+import { checkAge, checkOidcIdentity } from './oidc-claims.ts';
 import type { TokenFacts } from './refusal.ts';
 
 export type Facts = { -readonly [Name in keyof TokenFacts]: TokenFacts[Name] };
 
+type Claims = Readonly<Record<string, unknown>>;
+
 /**
- * Checks claims in order; what was found is in `facts` at once, so that a refusal knows all before it.
+ * Checks the claims of a ServiceAccount token in order; what was found is in `facts` at once, so that a refusal knows all
+ * before it.
  * @throws BrokerError
  */
 export function readSubject(
-  claims: Readonly<Record<string, unknown>>,
+  claims: Claims,
   facts: Facts & { cluster: string; issuer: string },
   clock: Clock,
 ): WorkloadSubject {
   const identity = unwrap(checkWorkload(claims, facts.cluster));
+  return readRest(claims, { identity, facts, now: nowSeconds(clock) });
+}
+
+/** The same for a token of an OIDC issuer. @throws BrokerError */
+export function readOidcSubject(
+  claims: Claims,
+  facts: Facts & { issuerName: string; issuer: string },
+  { clock, maxAgeSeconds }: { clock: Clock; maxAgeSeconds: number },
+): VerifiedSubject<OidcIdentity> {
+  const identity = unwrap(checkOidcIdentity(claims, facts.issuerName));
+  const now = nowSeconds(clock);
+  return readRest(claims, {
+    identity,
+    facts,
+    now,
+    checkMore: (validity) => checkAge(validity, { now, maxAgeSeconds }),
+  });
+}
+
+function readRest<Who extends Identity>(
+  claims: Claims,
+  step: {
+    readonly identity: Who;
+    readonly facts: Facts & { issuer: string };
+    readonly now: number;
+    readonly checkMore?: (validity: Validity) => Checked<undefined>;
+  },
+): VerifiedSubject<Who> {
+  const { identity, facts, now, checkMore } = step;
   facts.identity = identity;
   const tokenId = unwrap(checkTokenId(claims));
   if (tokenId !== undefined) facts.tokenId = tokenId;
   const audiences = unwrap(checkAudiences(claims));
   facts.audiences = audiences;
   const validity = unwrap(checkTimes(claims));
-  unwrap(checkValidity(validity, nowSeconds(clock)));
+  unwrap(checkValidity(validity, now));
+  if (checkMore) unwrap(checkMore(validity));
   return {
     identity,
     issuer: facts.issuer,

@@ -6,7 +6,7 @@ import { type Secret, tokenFingerprint } from '../../common/secret.ts';
 import { BrokerError } from '../errors.ts';
 import type { ValidationMode } from './cluster-review.ts';
 import { type Cluster, hasKeySource } from './clusters.ts';
-import type { VerifiedSubject, WorkloadSubject } from './identity.ts';
+import { isWorkload, type VerifiedSubject, type WorkloadSubject } from './identity.ts';
 import { checkUniqueMembers, type ParsedToken, parseToken } from './jose.ts';
 import { TokenRefused } from './refusal.ts';
 import type { Dead } from './review-cache.ts';
@@ -85,6 +85,7 @@ export function createValidator(options: ValidatorOptions): Validator {
       const claimed = keyless.length > 0 ? findClaimed(raw, keyless) : undefined;
       if (claimed) return validateByReview(raw, { ...claimed, audience, clock });
       const subject = await verifier.verify(token);
+      if (!isWorkloadSubject(subject)) return toSignedProof(subject);
       const entry = entries.get(subject.identity.cluster);
       if (!entry) throw new TypeError('a subject of a cluster outside the table');
       return toProof(raw, { subject, entry });
@@ -94,6 +95,16 @@ export function createValidator(options: ValidatorOptions): Validator {
       for (const { reviewer } of entries.values()) reviewer?.close();
     },
   };
+}
+
+function isWorkloadSubject(subject: VerifiedSubject): subject is WorkloadSubject {
+  return isWorkload(subject.identity);
+}
+
+/** An OIDC issuer's signature is all there is: nobody can be asked whether the token still holds. */
+function toSignedProof(subject: VerifiedSubject): Proof {
+  const validation: Validation = { mode: 'offline' };
+  return { subject, validation, confirm: () => Promise.resolve(validation) };
 }
 
 function findReviewer(cluster: Cluster, options: ValidatorOptions): Reviewer | undefined {

@@ -1,20 +1,20 @@
 // The verifier: a subject token in, a verified subject or a refusal out. Order: shape, issuer by exact match, signature
-// by a key of that issuer's clusters, claims, times. Nothing outside the clusters table causes a fetch.
+// by a key of that issuer's entries, claims, times. Nothing outside the clusters table causes a fetch.
 import type { Clock } from '../../common/clock.ts';
 import { type Secret, tokenFingerprint } from '../../common/secret.ts';
 import { BrokerError } from '../errors.ts';
 import type { ClusterKeys, ClusterWithKeys, Found } from './cluster-keys.ts';
-import type { WorkloadSubject } from './identity.ts';
+import type { VerifiedSubject } from './identity.ts';
 import { checkUniqueMembers, type ParsedToken, parseToken } from './jose.ts';
 import { TokenRefused } from './refusal.ts';
-import { type Facts, readSubject } from './subject.ts';
+import { type Facts, readOidcSubject, readSubject } from './subject.ts';
 
 export interface Verifier {
   /**
    * Verifies a subject token.
    * @throws TokenRefused for every token that is not accepted, and where the broker cannot decide.
    */
-  verify(token: Secret): Promise<WorkloadSubject>;
+  verify(token: Secret): Promise<VerifiedSubject>;
 }
 
 export interface VerifierOptions {
@@ -37,23 +37,37 @@ export function createVerifier({ keys, ownIssuers, clock }: VerifierOptions): Ve
     );
   }
 
-  async function verify(raw: string, facts: Facts): Promise<WorkloadSubject> {
+  async function verify(raw: string, facts: Facts): Promise<VerifiedSubject> {
     const token = parseToken(raw);
     const { iss } = token.payload;
     const clusters = typeof iss === 'string' ? byIssuer.get(iss) : undefined;
     if (!clusters) throw new BrokerError('token_issuer', describeIssuer(iss, ownIssuers));
     const { cluster, key } = await findSigner(token, clusters);
-    facts.cluster = cluster.name;
+    if (cluster.kind === 'oidc') facts.issuerName = cluster.name;
+    else facts.cluster = cluster.name;
     facts.issuer = iss as string;
     const shared = keys.findSharing(cluster.name, key);
     if (shared !== undefined) {
       throw new BrokerError(
         'keys_unavailable',
-        `its key is in the clusters ${cluster.name} and ${shared}`,
+        `its key is in the clusters or issuers ${cluster.name} and ${shared}`,
       );
     }
     checkUniqueMembers(token.payloadText, token.payload, 'payload');
-    return readSubject(token.payload, facts as Facts & { cluster: string; issuer: string }, clock);
+    return readClaims(token, facts, cluster);
+  }
+
+  function readClaims(
+    { payload }: ParsedToken,
+    facts: Facts,
+    { kind, maxTokenAgeSeconds = 0 }: ClusterWithKeys,
+  ): VerifiedSubject {
+    if (kind === 'kubernetes')
+      return readSubject(payload, facts as Facts & { cluster: string; issuer: string }, clock);
+    return readOidcSubject(payload, facts as Facts & { issuerName: string; issuer: string }, {
+      clock,
+      maxAgeSeconds: maxTokenAgeSeconds,
+    });
   }
 
   async function findSigner(

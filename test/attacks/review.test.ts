@@ -2,7 +2,7 @@
 // not cause any. Beside each refusal stands the token that is served.
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import type { Cluster } from '../../broker/identity/clusters.ts';
+import type { KubernetesCluster as Cluster } from '../../broker/identity/clusters.ts';
 import { type FakeApiServer, startApiServer, toReviewSettings } from '../support/api-server.ts';
 import { createSigningKey, encode, type FakeIssuer, startIssuer } from '../support/issuer.ts';
 import { createTestValidator, type TestValidator } from '../support/reviewing.ts';

@@ -75,6 +75,8 @@ export async function startIssuer(
     const isApiServer = request.url === API_SERVER_JWKS_PATH;
     if (isApiServer && request.headers.authorization !== `Bearer ${bearer}`)
       response.writeHead(401).end();
+    // As kube-apiserver 1.34 does for who takes JSON only.
+    else if (isApiServer && !takesKeySet(request.headers.accept)) response.writeHead(406).end();
     else if (isApiServer || request.url === JWKS_PATH)
       response.end(JSON.stringify({ keys: published }));
     else if (request.url === DISCOVERY_PATH) response.end(JSON.stringify(fake.discovery));
@@ -120,4 +122,9 @@ export async function startIssuer(
     },
   };
   return fake;
+}
+
+function takesKeySet(accept = '*/*'): boolean {
+  const types = accept.split(',').map((type) => type.split(';')[0]?.trim());
+  return types.includes('application/jwk-set+json') || types.includes('*/*');
 }

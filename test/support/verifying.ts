@@ -2,8 +2,8 @@
 
 import type { Reason } from '../../broker/errors.ts';
 import { type ClusterKeys, createClusterKeys } from '../../broker/identity/cluster-keys.ts';
-import type { Cluster } from '../../broker/identity/clusters.ts';
-import type { WorkloadSubject } from '../../broker/identity/identity.ts';
+import type { Cluster, KubernetesCluster, OidcIssuer } from '../../broker/identity/clusters.ts';
+import type { VerifiedSubject, WorkloadSubject } from '../../broker/identity/identity.ts';
 import type { KeysEvent } from '../../broker/identity/jwks.ts';
 import { TokenRefused } from '../../broker/identity/refusal.ts';
 import { createVerifier } from '../../broker/identity/verify.ts';
@@ -20,7 +20,9 @@ export interface TestVerifier {
   readonly events: readonly KeysEvent[];
   /** Log lines so far. */
   readonly lines: readonly Readonly<Record<string, unknown>>[];
+  /** Of a cluster's token. */
   verify(token: string): Promise<WorkloadSubject>;
+  verifyAny(token: string): Promise<VerifiedSubject>;
   /** The refusal of a token; fails if it is accepted or anything else is thrown. */
   refuse(token: string): Promise<TokenRefused>;
   /** `accepted`, or the reason of the refusal. */
@@ -28,7 +30,10 @@ export interface TestVerifier {
 }
 
 /** An entry of the clusters table over a fake issuer's JWKS. */
-export function toCluster(issuer: FakeIssuer, more: Partial<Cluster> = {}): Cluster {
+export function toCluster(
+  issuer: FakeIssuer,
+  more: Partial<KubernetesCluster> = {},
+): KubernetesCluster {
   return {
     name: 'here',
     kind: 'kubernetes',
@@ -37,6 +42,24 @@ export function toCluster(issuer: FakeIssuer, more: Partial<Cluster> = {}): Clus
     validation: 'offline',
     keys: { from: 'url', url: issuer.jwksUrl },
     algorithms: ['RS256', 'ES256', 'ES384', 'ES512'],
+    refreshSeconds: 300,
+    maxStalenessSeconds: 3600,
+    cooldownSeconds: 10,
+    ...more,
+  };
+}
+
+/** An entry for a fake issuer outside Kubernetes, by discovery. */
+export function toOidcIssuer(issuer: FakeIssuer, more: Partial<OidcIssuer> = {}): OidcIssuer {
+  return {
+    name: 'github',
+    kind: 'oidc',
+    own: false,
+    issuers: [issuer.issuer],
+    validation: 'offline',
+    keys: { from: 'discovery', url: issuer.issuer },
+    algorithms: ['RS256', 'ES256'],
+    maxTokenAgeSeconds: 86_400,
     refreshSeconds: 300,
     maxStalenessSeconds: 3600,
     cooldownSeconds: 10,
@@ -65,9 +88,14 @@ export function createTestVerifier(clusters: readonly Cluster[]): TestVerifier {
     onEvent: (event) => events.push(event),
   });
   const verifier = createVerifier({ keys, clock, ownIssuers: [OWN_ISSUER] });
-  const verify = (token: string) => verifier.verify(new Secret(token));
+  const verifyAny = (token: string) => verifier.verify(new Secret(token));
+  const verify = async (token: string): Promise<WorkloadSubject> => {
+    const { identity, ...rest } = await verifyAny(token);
+    if (identity.kind !== 'workload') throw new TypeError('no workload');
+    return { ...rest, identity };
+  };
   async function refuse(token: string): Promise<TokenRefused> {
-    const subject = await verify(token).catch((error: unknown) => error);
+    const subject = await verifyAny(token).catch((error: unknown) => error);
     if (!(subject instanceof TokenRefused)) throw new Error('not refused', { cause: subject });
     const { reason, detail, failed, facts, message } = subject;
     keep('refusal.json', JSON.stringify({ reason, detail, failed, facts, message }));
@@ -79,9 +107,10 @@ export function createTestVerifier(clusters: readonly Cluster[]): TestVerifier {
     events,
     lines,
     verify,
+    verifyAny,
     refuse,
     judge: async (token) => {
-      const outcome = await verify(token).then(
+      const outcome = await verifyAny(token).then(
         () => 'accepted' as const,
         () => undefined,
       );

@@ -168,8 +168,8 @@ describe('the clusters table', () => {
     },
     {
       title: 'another kind',
-      text: one('kind2: x').replace('kind: kubernetes', 'kind: oidc').replace(', kind2: x', ''),
-      problem: 'clusters[0].kind: must be kubernetes',
+      text: one('kind2: x').replace('kind: kubernetes', 'kind: saml').replace(', kind2: x', ''),
+      problem: 'clusters[0].kind: must be one of kubernetes, oidc',
     },
     {
       title: 'a validation that does not exist',
@@ -354,6 +354,11 @@ describe('an address of keys', () => {
     'https://a.test/?x=1',
     'https://a.test/#x',
     'file:///etc/passwd',
+    'https:\\\\a.test',
+    'https:/a.test',
+    ' https://a.test',
+    'https://a.test?',
+    'https://a.test\t',
     'ftp://a.test',
     'a.test',
     '',

@@ -1,7 +1,7 @@
 // Clusters with `review` and `hybrid` against a real HTTPS server: what is asked, how often, what is remembered, and what
 // happens when nobody answers. What attackers try is in test/attacks/review.test.ts.
 import { expect } from 'chai';
-import type { Cluster } from '../../../broker/identity/clusters.ts';
+import type { KubernetesCluster as Cluster } from '../../../broker/identity/clusters.ts';
 import {
   type FakeApiServer,
   startApiServer,
