@@ -86,11 +86,20 @@ export type ConditionResult =
   /** `got` is false, or says why there is no answer: a missing variable, an error, a result that is no boolean. */
   | { readonly ok: false; readonly got: false | string };
 
+/** What the conditions of all roles together may cost one request; each takes from it what it spent. */
+export interface Allowance {
+  steps: number;
+}
+
 /** A CEL expression, compiled. */
 export interface Condition {
   readonly text: string;
-  /** Never throws; bounded in time. */
-  evaluate(subject: VerifiedSubject, request: ConditionRequest): ConditionResult;
+  /** Never throws; bounded in time, by the allowance too where there is one. */
+  evaluate(
+    subject: VerifiedSubject,
+    request: ConditionRequest,
+    allowance?: Allowance,
+  ): ConditionResult;
 }
 
 export interface Role {

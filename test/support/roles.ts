@@ -1,25 +1,38 @@
-// Roles for tests, as the schema would give them.
+// Roles for tests: documents as people write them, and what the schema makes of them.
 import type { Role } from '../../broker/roles/role.ts';
+import { createRoleParser, type RoleLimits } from '../../broker/roles/schema.ts';
 
-/** A role for shop/checkout of the own cluster and the audience payments; `more` is merged over it. */
-export function toRole(name: string, more: Partial<Role> = {}): Role {
+export type Tree = Readonly<Record<string, unknown>>;
+
+/** The document of a role for shop/checkout and the audience payments; `spec` and `top` are merged over it. */
+export function toDocument(spec: Tree = {}, top: Tree = {}): Tree {
   return {
-    name,
-    source: `file:roles.yaml#${name}`,
-    audience: 'payments',
-    subjects: [{ namespace: 'shop', serviceAccount: 'checkout' }],
-    requirePod: true,
-    allowExtraAudiences: false,
-    token: {
-      type: 'jwt',
-      ttlSeconds: 900,
-      maxTtlSeconds: 3600,
-      outliveSubject: false,
-      scopes: [],
-      policies: [],
-      claims: {},
-      jwtType: 'at+jwt',
+    apiVersion: 'auth.example.io/v1alpha1',
+    kind: 'TokenRole',
+    metadata: { name: 'pay' },
+    spec: {
+      audience: 'payments',
+      subjects: [{ namespace: 'shop', serviceAccount: 'checkout' }],
+      ...spec,
     },
-    ...more,
+    ...top,
   };
+}
+
+/** Problems of a document under limits; none where it is a role. */
+export function problemsOf(value: unknown, limits: RoleLimits = {}): readonly string[] {
+  const parsed = createRoleParser(limits)(value, 'file:a.yaml#1');
+  return parsed.ok ? [] : parsed.problems;
+}
+
+/** The role that {@link toDocument} is, under another name; `more` is merged over it. */
+export function toRole(name: string, more: Partial<Role> = {}): Role {
+  return { ...parseRole(toDocument()), name, source: `file:roles.yaml#${name}`, ...more };
+}
+
+/** The role of a document. @throws TypeError where it is none */
+export function parseRole(value: unknown, limits: RoleLimits = {}): Role {
+  const parsed = createRoleParser(limits)(value, 'file:a.yaml#1');
+  if (!parsed.ok) throw new TypeError(parsed.problems.join('\n'));
+  return parsed.role;
 }

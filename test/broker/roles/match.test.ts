@@ -3,8 +3,10 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { isMatch, isOverlap } from '../../../broker/roles/glob.ts';
 import { matchSubject } from '../../../broker/roles/match.ts';
+import { NO_NAMESPACES } from '../../../broker/roles/namespaces.ts';
 import type { SubjectRule } from '../../../broker/roles/role.ts';
 
+const context = { ownCluster: 'here', namespaces: NO_NAMESPACES };
 const identity = {
   kind: 'workload',
   cluster: 'here',
@@ -121,8 +123,8 @@ describe('a subject rule', () => {
       expected: 'kubernetes.io.namespace',
     },
     { title: 'is about a client', rule: { client: 'ci' }, expected: 'kind' },
-    { title: 'is about a person', rule: { user: 'checkout' }, expected: 'kind' },
-    { title: 'is about a group', rule: { group: 'team-a' }, expected: 'kind' },
+    { title: 'is about a person', rule: { user: 'idp:checkout' }, expected: 'kind' },
+    { title: 'is about a group', rule: { group: 'idp:team-a' }, expected: 'kind' },
     {
       title: 'is about another issuer',
       rule: { issuer: 'github', subject: '*' },
@@ -131,14 +133,14 @@ describe('a subject rule', () => {
   ];
   for (const { title, rule, expected } of rows) {
     it(`that ${title}: ${expected}`, () => {
-      const match = matchSubject(rule, identity, { ownCluster: 'here' });
+      const match = matchSubject(rule, { identity, claims: {} }, context);
       expect(match.ok ? match.specificity : match.failed.claim).to.equal(expected);
     });
   }
   it('without cluster means the own one, not the caller’s', () => {
     const rule = { namespace: 'team-a', serviceAccount: 'checkout' };
     expect(
-      matchSubject(rule, { ...identity, cluster: 'there' }, { ownCluster: 'here' }),
+      matchSubject(rule, { identity: { ...identity, cluster: 'there' }, claims: {} }, context),
     ).to.deep.equal({
       ok: false,
       failed: { claim: 'cluster', want: 'here', got: 'there' },

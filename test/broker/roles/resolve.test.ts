@@ -1,11 +1,13 @@
 // Which role serves whom: by name and without, exact before glob, equals refused, and every refusal's stable reason.
 import { expect } from 'chai';
 import type { WorkloadSubject } from '../../../broker/identity/identity.ts';
+import { NO_NAMESPACES } from '../../../broker/roles/namespaces.ts';
 import { type RoleQuery, resolveRole } from '../../../broker/roles/resolve.ts';
 import type { Role } from '../../../broker/roles/role.ts';
 import { indexRoles } from '../../../broker/roles/role-index.ts';
 import { toRole } from '../../support/roles.ts';
 
+const context = { ownCluster: 'here', namespaces: NO_NAMESPACES };
 const subject: WorkloadSubject = {
   identity: {
     kind: 'workload',
@@ -179,7 +181,7 @@ describe('resolving a role', () => {
   for (const { title, roles, query, expected, failed } of rows) {
     it(`${title}: ${expected}`, () => {
       const asked = { subject, audience: 'payments', ...query };
-      const resolution = resolveRole(indexRoles(roles), asked, { ownCluster: 'here' });
+      const resolution = resolveRole(indexRoles(roles), asked, context);
       expect(resolution.ok ? resolution.role.name : resolution.reason).to.equal(expected);
       if (failed !== undefined)
         expect(resolution.ok ? undefined : resolution.failed.claim).to.equal(failed);
@@ -187,11 +189,7 @@ describe('resolving a role', () => {
   }
   it('lists every role and rule it tried, with what failed', () => {
     const roles = [toRole('bank', { subjects: [stranger, { client: 'ci' }] }), toRole('pay')];
-    const resolution = resolveRole(
-      indexRoles(roles),
-      { subject, audience: 'payments' },
-      { ownCluster: 'here' },
-    );
+    const resolution = resolveRole(indexRoles(roles), { subject, audience: 'payments' }, context);
     expect(resolution.tried.map(({ role, ok }) => ({ role, ok }))).to.deep.equal([
       { role: 'bank', ok: false },
       { role: 'pay', ok: true },
@@ -202,7 +200,7 @@ describe('resolving a role', () => {
   });
   it('shows the demand of the chosen role as what failed there', () => {
     const asked = { subject: { ...subject, identity: unbound }, audience: 'payments' };
-    const resolution = resolveRole(indexRoles([toRole('pay')]), asked, { ownCluster: 'here' });
+    const resolution = resolveRole(indexRoles([toRole('pay')]), asked, context);
     expect(resolution.tried[0]).to.deep.include({ role: 'pay', ok: false });
     expect(resolution.tried[0]?.failed?.claim).to.equal('kubernetes.io.pod');
   });

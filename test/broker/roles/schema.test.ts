@@ -3,29 +3,14 @@ import { expect } from 'chai';
 import { findClaimProblem } from '../../../broker/roles/claim-names.ts';
 import { findSeconds } from '../../../broker/roles/duration.ts';
 import { createRoleParser, type RoleLimits } from '../../../broker/roles/schema.ts';
+import { problemsOf, type Tree, toDocument } from '../../support/roles.ts';
 
-type Tree = Record<string, unknown>;
-const document = (spec: Tree = {}, top: Tree = {}): Tree => ({
-  apiVersion: 'auth.example.io/v1alpha1',
-  kind: 'TokenRole',
-  metadata: { name: 'pay' },
-  spec: {
-    audience: 'payments',
-    subjects: [{ namespace: 'shop', serviceAccount: 'checkout' }],
-    ...spec,
-  },
-  ...top,
-});
-const withToken = (token: Tree) => document({ token });
-const withSubject = (subject: Tree) => document({ subjects: [subject] });
-const problemsOf = (value: unknown, limits: RoleLimits = {}): readonly string[] => {
-  const parsed = createRoleParser(limits)(value, 'file:a.yaml#1');
-  return parsed.ok ? [] : parsed.problems;
-};
+const withToken = (token: Tree) => toDocument({ token });
+const withSubject = (subject: Tree) => toDocument({ subjects: [subject] });
 
 describe('a role document', () => {
   it('fills in the defaults of the contract', () => {
-    const parsed = createRoleParser()(document(), 'file:a.yaml#1');
+    const parsed = createRoleParser()(toDocument(), 'file:a.yaml#1');
     expect(parsed).to.deep.equal({
       ok: true,
       role: {
@@ -68,12 +53,46 @@ describe('a role document', () => {
     },
     {
       title: 'a client, a user, a group',
-      value: document({ subjects: [{ client: 'ci' }, { user: 'alice' }, { group: 'ops' }] }),
+      value: toDocument({
+        subjects: [{ client: 'ci' }, { user: 'idp:alice' }, { group: 'idp:ops:all' }],
+      }),
     },
-    { title: 'a URL as audience', value: document({ audience: 'https://payments.test/api' }) },
+    {
+      title: 'a namespaceSelector',
+      value: withSubject({
+        namespaceSelector: {
+          matchLabels: { 'acme.test/tier': 'web', empty: '' },
+          matchExpressions: [
+            { key: 'env', operator: 'NotIn', values: ['dev', 'test'] },
+            { key: 'old', operator: 'DoesNotExist' },
+          ],
+        },
+        serviceAccount: 'frontend',
+      }),
+    },
+    {
+      title: 'a condition',
+      value: toDocument({ condition: "pod.name.startsWith('checkout-') && namespace == 'shop'" }),
+    },
+    {
+      title: 'type opaque, where there is a store',
+      value: withToken({ type: 'opaque' }),
+      limits: { allowOpaque: true },
+    },
+    {
+      title: 'the name of a role at a Vault mount, of the API',
+      value: toDocument({}, { metadata: { name: 'kubernetes/my_role.v2' } }),
+      limits: { allowMountNames: true },
+    },
+    {
+      title: 'an audience like one that receivers are shown directly',
+      value: toDocument({ audience: 'https://ledger.test/api' }),
+      limits: { directAudiences: ['https://ledger.test'] },
+    },
+    { title: 'a URL as audience', value: toDocument({ audience: 'https://payments.test/api' }) },
     {
       title: 'labels and annotations',
-      value: document(
+      value: toDocument(
         {},
         { metadata: { name: 'pay', labels: { a: 'b' }, annotations: { c: 'd' } } },
       ),
@@ -117,79 +136,211 @@ describe('a role document', () => {
   }[] = [
     {
       title: 'another kind',
-      value: document({}, { kind: 'Role' }),
+      value: toDocument({}, { kind: 'Role' }),
       problem: 'kind: must be TokenRole',
     },
     {
       title: 'another version',
-      value: document({}, { apiVersion: 'v1' }),
+      value: toDocument({}, { apiVersion: 'v1' }),
       problem: 'apiVersion: must be auth.example.io/v1alpha1',
     },
     { title: 'a list', value: [], problem: 'must be an object' },
     {
       title: 'no name',
-      value: document({}, { metadata: {} }),
+      value: toDocument({}, { metadata: {} }),
       problem: 'metadata.name: is required',
     },
     {
       title: 'a name in upper case',
-      value: document({}, { metadata: { name: 'Pay' } }),
+      value: toDocument({}, { metadata: { name: 'Pay' } }),
       problem: /^metadata.name: must be a DNS name/,
     },
     {
       title: 'a misspelt field',
-      value: document({ requirePods: true }),
+      value: toDocument({ requirePods: true }),
       problem: 'spec: unknown field requirePods; did you mean requirePod?',
     },
     {
-      title: 'a condition, which this version does not evaluate',
-      value: document({ condition: 'true' }),
-      problem: /^spec: unknown field condition/,
+      title: 'a condition that is no CEL, with its place',
+      value: toDocument({ condition: 'pod.name ==\n  == 1' }),
+      problem: 'spec.condition: is not valid CEL at line 1, column 10',
     },
     {
-      title: 'a namespaceSelector',
-      value: withSubject({ namespaceSelector: {}, namespace: 'a', serviceAccount: 'x' }),
-      problem: /unknown field namespaceSelector/,
+      title: 'a condition over a variable that no subject has',
+      value: toDocument({ condition: "podd.name == 'a'" }),
+      problem:
+        /^spec.condition: knows no variable of the name podd; did you mean pod\? at line 1, column 1$/,
+    },
+    {
+      title: 'a condition that is no text',
+      value: toDocument({ condition: true }),
+      problem: 'spec.condition: must be a text',
+    },
+    {
+      title: 'a namespaceSelector beside a namespace',
+      value: withSubject({
+        namespaceSelector: { matchLabels: { tier: 'web' } },
+        namespace: 'a',
+        serviceAccount: 'x',
+      }),
+      problem:
+        'spec.subjects[0]: namespace does not go with namespaceSelector: state another subject for it',
+    },
+    {
+      title: 'a namespaceSelector of another cluster',
+      value: withSubject({
+        cluster: 'staging',
+        namespaceSelector: { matchLabels: { tier: 'web' } },
+        serviceAccount: 'x',
+      }),
+      problem: /^spec.subjects\[0\]: cluster does not go with namespaceSelector/,
+    },
+    {
+      title: 'a namespaceSelector without ServiceAccount',
+      value: withSubject({ namespaceSelector: { matchLabels: { tier: 'web' } } }),
+      problem: 'spec.subjects[0]: must state serviceAccount too (* for any)',
+    },
+    {
+      title: 'a namespaceSelector that selects everything without saying so',
+      value: withSubject({ namespaceSelector: {}, serviceAccount: 'x' }),
+      problem: /^spec.subjects\[0\].namespaceSelector: must state a label or an expression/,
+    },
+    {
+      title: 'an empty list of labels',
+      value: withSubject({
+        namespaceSelector: { matchLabels: {}, matchExpressions: [] },
+        serviceAccount: 'x',
+      }),
+      problem: /^spec.subjects\[0\].namespaceSelector: must state a label or an expression/,
+    },
+    {
+      title: 'In without values',
+      value: withSubject({
+        namespaceSelector: { matchExpressions: [{ key: 'tier', operator: 'In', values: [] }] },
+        serviceAccount: 'x',
+      }),
+      problem: /matchExpressions\[0\]: must have values with In and NotIn/,
+    },
+    {
+      title: 'Exists with values',
+      value: withSubject({
+        namespaceSelector: {
+          matchExpressions: [{ key: 'tier', operator: 'Exists', values: ['a'] }],
+        },
+        serviceAccount: 'x',
+      }),
+      problem: /matchExpressions\[0\]: must have values with In and NotIn/,
+    },
+    {
+      title: 'a label value that no label can have',
+      value: withSubject({
+        namespaceSelector: { matchLabels: { tier: 'web*' } },
+        serviceAccount: 'x',
+      }),
+      problem: /matchLabels.tier: must be the value of a label/,
+    },
+    {
+      title: 'an issuer by its URL',
+      value: withSubject({ issuer: 'https://token.actions.test', subject: 'x' }),
+      problem: 'spec.subjects[0].issuer: must be the name of an issuer in the table, not its URL',
+    },
+    {
+      title: 'an issuer without subject',
+      value: withSubject({ issuer: 'github', claims: { ref: 'x' } }),
+      problem: 'spec.subjects[0]: must state subject too (* for any)',
+    },
+    {
+      title: 'a subject with a newline',
+      value: withSubject({ issuer: 'github', subject: 'repo:acme/shop\n*' }),
+      problem: /^spec.subjects\[0\].subject: must be a subject of at most 512/,
+    },
+    {
+      title: 'a claim rule that is a list',
+      value: withSubject({ issuer: 'github', subject: 'x', claims: { ref: ['a'] } }),
+      problem: /^spec.subjects\[0\].claims.ref/,
+    },
+    {
+      title: 'a user without provider',
+      value: withSubject({ user: 'alice' }),
+      problem: /^spec.subjects\[0\].user: must be <provider>:<subject>/,
+    },
+    {
+      title: 'a group of no name',
+      value: withSubject({ group: 'idp:' }),
+      problem: /^spec.subjects\[0\].group: must be <provider>:<group>/,
+    },
+    {
+      title: 'a client with a colon',
+      value: withSubject({ client: 'k8s:here' }),
+      problem: /^spec.subjects\[0\].client: must be the id of a client/,
+    },
+    {
+      title: 'an audience that receivers are shown directly, in another spelling',
+      value: toDocument({ audience: 'https://Ledger.test/' }),
+      limits: { directAudiences: ['https://ledger.test'] },
+      problem: /^spec.audience: is shown to receivers directly/,
+    },
+    {
+      title: 'the name of a role at a Vault mount',
+      value: toDocument({}, { metadata: { name: 'kubernetes/pay' } }),
+      problem: /^metadata.name: must be a DNS name/,
+    },
+    {
+      title: 'two slashes in the name of a role at a Vault mount',
+      value: toDocument({}, { metadata: { name: 'auth/kubernetes/pay' } }),
+      limits: { allowMountNames: true },
+      problem: /^metadata.name: must be a DNS name.*; or <mount>\/<name>/,
+    },
+    {
+      title: 'upper case in the name of a role at a Vault mount',
+      value: toDocument({}, { metadata: { name: 'kubernetes/Pay' } }),
+      limits: { allowMountNames: true },
+      problem: /^metadata.name: must be a DNS name/,
+    },
+    {
+      title: 'a claim named __proto__',
+      value: withToken({ claims: JSON.parse('{"__proto__": 1}') as unknown }),
+      problem: /^spec.token.claims.__proto__: is a registered/,
     },
     {
       title: 'no audience',
-      value: document({ audience: undefined }),
+      value: toDocument({ audience: undefined }),
       problem: 'spec.audience: is required',
     },
     {
       title: 'a list as audience',
-      value: document({ audience: ['payments'] }),
+      value: toDocument({ audience: ['payments'] }),
       problem: 'spec.audience: must be a text',
     },
     {
       title: 'an audience with a comma',
-      value: document({ audience: 'a,b' }),
+      value: toDocument({ audience: 'a,b' }),
       problem: /^spec.audience: must be 1 to 255 printable/,
     },
     {
       title: 'an empty audience',
-      value: document({ audience: '' }),
+      value: toDocument({ audience: '' }),
       problem: /^spec.audience: must be 1 to 255 printable/,
     },
     {
       title: 'the API server’s audience',
-      value: document({ audience: 'https://kubernetes.default.svc/' }),
+      value: toDocument({ audience: 'https://kubernetes.default.svc/' }),
       problem: /^spec.audience: is reserved/,
     },
     {
       title: 'a cloud’s audience',
-      value: document({ audience: 'sts.amazonaws.com' }),
+      value: toDocument({ audience: 'sts.amazonaws.com' }),
       problem: /^spec.audience: is reserved/,
     },
     {
       title: 'the operator’s reserved audience',
-      value: document({ audience: 'vault' }),
+      value: toDocument({ audience: 'vault' }),
       limits: { reservedAudiences: ['vault'] },
       problem: /^spec.audience: is reserved/,
     },
     {
       title: 'no subjects',
-      value: document({ subjects: [] }),
+      value: toDocument({ subjects: [] }),
       problem: 'spec.subjects: must be at least 1 items',
     },
     {
@@ -229,13 +380,13 @@ describe('a role document', () => {
     },
     {
       title: 'requirePod as text',
-      value: document({ requirePod: 'no' }),
+      value: toDocument({ requirePod: 'no' }),
       problem: 'spec.requirePod: must be true or false',
     },
     {
-      title: 'type opaque',
+      title: 'type opaque, where there is no store',
       value: withToken({ type: 'opaque' }),
-      problem: 'spec.token.type: this version issues jwt only',
+      problem: /^spec.token.type: must be jwt: opaque tokens are kept in a store/,
     },
     {
       title: 'type unknown',
@@ -331,7 +482,7 @@ describe('a role document', () => {
   }
   it('tells all problems at once, and no value', () => {
     const problems = problemsOf(
-      document({
+      toDocument({
         audience: 'sensitive one',
         requirePod: 'sensitive',
         token: { ttl: 'sensitive', type: 'opaque' },
