@@ -7,7 +7,7 @@ import type { Logger } from '../../common/log.ts';
 import type { NamespaceLabels } from '../roles/namespaces.ts';
 
 export interface WatchedNamespaceLabels extends NamespaceLabels {
-  /** Why selectors cannot work now, a sentence each; empty also before `start`. */
+  /** Why selectors cannot work, a sentence each; empty also while nobody has tried. */
   problems(): readonly string[];
   isStarted(): boolean;
   /** Resolves when the labels are known, or the first try has failed. Again: nothing. */
@@ -46,12 +46,13 @@ export function createNamespaceLabels(options: NamespaceLabelsOptions): WatchedN
     find: (namespace) => (isReady() ? collection.items.get(namespace) : undefined),
     isReady,
     problems: () => {
-      if (!isStarted || isReady()) return [];
-      const { error } = collection.findTrouble() ?? {};
+      const trouble = collection.findTrouble();
+      // The first moments are no problem: a status must not say so at each start.
+      if (!trouble || isReady()) return [];
+      const { kind, message } = trouble.error;
       const needs =
-        error?.kind === 'forbidden' ? ' (the broker needs the right to list and watch them)' : '';
-      const why = error ? `: ${error.message}${needs}` : '';
-      return [`namespaceSelector fits nobody: namespaces were not read${why}`];
+        kind === 'forbidden' ? ' (the broker needs the right to list and watch them)' : '';
+      return [`namespaceSelector fits nobody: namespaces cannot be read: ${message}${needs}`];
     },
     isStarted: () => isStarted,
     start: async () => {

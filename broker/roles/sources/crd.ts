@@ -26,7 +26,7 @@ export interface RoleObject {
 
 export interface CrdSource extends RoleSource {
   readonly kind: 'crd';
-  /** By name, as the API server has them. */
+  /** By name, as of the last change that listeners heard of. */
   readonly objects: ReadonlyMap<string, RoleObject>;
   /** After every change of an object, its status included. */
   onObjects(listener: () => void): void;
@@ -54,6 +54,7 @@ export function createCrdSource(options: CrdSourceOptions): CrdSource {
   const stopping = new AbortController();
   let roles: readonly Role[] = [];
   let invalid: readonly InvalidRole[] = [];
+  let objects: ReadonlyMap<string, RoleObject> = new Map();
   let isGathering = false;
 
   const collection = createCollection<RoleObject>({
@@ -89,7 +90,8 @@ export function createCrdSource(options: CrdSourceOptions): CrdSource {
 
   function publish(): void {
     isGathering = false;
-    const all = [...collection.items.values()]
+    objects = new Map(collection.items);
+    const all = [...objects.values()]
       .toSorted((a, b) => (a.name < b.name ? -1 : 1))
       .map(({ parsed }) => parsed);
     const nextRoles = all.flatMap((one) => (one.ok ? [one.role] : []));
@@ -118,7 +120,7 @@ export function createCrdSource(options: CrdSourceOptions): CrdSource {
         ? []
         : ['TokenRoles were not read yet', ...describeTrouble(collection.findTrouble())],
     get objects() {
-      return collection.items;
+      return objects;
     },
     onObjects: (listener) => void objectListeners.push(listener),
     relist: collection.relist,

@@ -82,7 +82,7 @@ describe('labels of namespaces', () => {
     await labels.start();
     expect(labels.isReady()).to.equal(false);
     expect(labels.problems()).to.deep.equal([
-      'namespaceSelector fits nobody: namespaces were not read: answered 403 (the broker needs the right to list and watch them)',
+      'namespaceSelector fits nobody: namespaces cannot be read: answered 403 (the broker needs the right to list and watch them)',
     ]);
   });
   it('are believed for a quarter of an hour while the API server is away, and not longer', async () => {

@@ -29,7 +29,7 @@ describe('TokenRole objects as a source of roles', () => {
         now: systemClock.now,
         sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 5), signal),
       },
-      log: createLogger({ level: 'fatal', process: 'test', stream: { write: () => undefined } }),
+      log: createLogger({ level: 'error', process: 'test', stream: { write: () => undefined } }),
     });
     source.onChange(() => {
       changes += 1;
