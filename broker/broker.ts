@@ -6,6 +6,7 @@ import type { Logger } from '../common/log.ts';
 import { type AuditSink, type AuditStream, createAuditSink } from './audit.ts';
 import { createAuthorize } from './authorize.ts';
 import type { CaBundle } from './ca-bundle.ts';
+import { createDecisionWriter, withDecisions } from './decisions.ts';
 import { createDesk } from './desk.ts';
 import { createMetadata } from './dialects/oauth/metadata.ts';
 import { createTokenEndpoint } from './dialects/oauth/token-endpoint.ts';
@@ -82,8 +83,17 @@ export interface Broker {
 export function createBroker(options: BrokerOptions): Broker {
   const { issuer, clock, log, keys: signingKeys, newId } = options;
   const metrics = createMetrics({ withProcess: options.withProcessMetrics ?? false });
-  const audit = createAuditSink(options.auditStream, options.maxPendingAuditBytes);
+  const sink = createAuditSink(options.auditStream, options.maxPendingAuditBytes);
   const kept = options.store && keepStore(options.store, options);
+  const decisions =
+    options.store &&
+    createDecisionWriter({
+      store: options.store.decisions,
+      clock,
+      log,
+      onDropped: metrics.countDroppedDecisions,
+    });
+  const audit = decisions ? withDecisions(sink, decisions) : sink;
   const clusterKeys = createClusterKeys({
     clusters: options.clusters,
     clock,
@@ -140,6 +150,7 @@ export function createBroker(options: BrokerOptions): Broker {
       options.storedKeys?.countPublished() ?? signingKeys.current().published.length,
     unreadableSigningKeys: () => options.storedKeys?.countUnreadable(),
     auditPendingBytes: audit.pendingBytes,
+    decisionsPending: () => decisions?.pending(),
     certificateNotAfter: options.findCertificateNotAfter ?? (() => undefined),
     clusterKeysLoadedAt: () => toLoadedAt(clusterKeys),
   });
@@ -167,6 +178,7 @@ export function createBroker(options: BrokerOptions): Broker {
       await Promise.all([roles.stop(), clusterKeys.stop()]);
       validator.close();
       await audit.flush();
+      await decisions?.stop();
       await options.storedKeys?.stop();
       await kept?.stop();
     },

@@ -2,6 +2,7 @@
 // statuses, clusters of the table); nothing a caller writes becomes one. docs/broker.md lists them, generated from here.
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Decision } from './authorize.ts';
+import type { DropReason } from './decisions.ts';
 import type { KeysEvent } from './identity/jwks.ts';
 import type { ReviewEvent } from './identity/reviewer.ts';
 
@@ -18,6 +19,8 @@ export interface Gauges {
   /** Undefined where the store keeps none. */
   readonly unreadableSigningKeys?: () => number | undefined;
   readonly auditPendingBytes: () => number;
+  /** Undefined without a store. */
+  readonly decisionsPending?: () => number | undefined;
   /** Seconds since the epoch; undefined without TLS. */
   readonly certificateNotAfter: () => number | undefined;
   /** Of each entry of the clusters table whose keys were ever fetched: when they last were, seconds since the epoch. */
@@ -35,6 +38,7 @@ export interface Metrics {
   countIssued(type: 'jwt' | 'opaque'): void;
   countIntrospection(outcome: 'active' | 'inactive' | 'refused' | 'failure'): void;
   countRevocation(way: 'possession' | 'accessor' | 'token_id' | 'bulk'): void;
+  countDroppedDecisions(count: number, reason: DropReason): void;
   countKeysEvent(event: KeysEvent): void;
   countReviewEvent(event: ReviewEvent): void;
   /** To be called once the things exist that the gauges read. */
@@ -90,6 +94,12 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     labelNames: ['way'],
     registers,
   });
+  const dropped = new Counter({
+    name: name('decisions_dropped_total'),
+    help: 'Decisions that are in the audit trail and not in the store, by reason: queue_full, store_failed, unproven (requests without a good token, of which ten a second are kept).',
+    labelNames: ['reason'],
+    registers,
+  });
   return {
     registry,
     countDecision: ({ dialect, outcome, reason = 'none' }) =>
@@ -99,6 +109,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     countIssued: (type) => issued.inc({ type }),
     countIntrospection: (outcome) => introspections.inc({ outcome }),
     countRevocation: (way) => revocations.inc({ way }),
+    countDroppedDecisions: (count, reason) => dropped.inc({ reason }, count),
     countKeysEvent: ({ cluster, kind }) => keysEvents.inc({ cluster, event: kind }),
     countReviewEvent: createReviewCounters({ registers, name }),
     watch: (gauges) => addGauges(gauges, { registers, name }),
@@ -215,6 +226,11 @@ function addGauges(gauges: Gauges, { registers, name }: Naming): void {
     'audit_pending_bytes',
     'Audit records made and not yet written to standard output.',
     gauges.auditPendingBytes,
+  );
+  add(
+    'decisions_pending',
+    'Decisions on their way to the store.',
+    gauges.decisionsPending ?? (() => undefined),
   );
   add(
     'certificate_not_after_seconds',
