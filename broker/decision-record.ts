@@ -9,6 +9,7 @@ import { toSubject, type WorkloadIdentity } from './identity/identity.ts';
 import type { Match } from './roles/match.ts';
 import type { TriedRole } from './roles/resolve.ts';
 import type { Expiry, ExpiryCap } from './tokens/expiry.ts';
+import { toUtcTime } from './utc-time.ts';
 
 /** Names and meaning stay, members may be added. Times are RFC 3339 in UTC. */
 export interface DecisionRecord {
@@ -149,14 +150,14 @@ export function toDecisionRecord(decision: Decision, issued?: IssuedFacts): Deci
     requestedRole: decision.requestedRole && limitText(decision.requestedRole),
     scopes: decision.scopes,
     tokenId: issued?.tokenId,
-    expiresAt: expiry && toTime(expiry.expiresAt),
+    expiresAt: expiry && toUtcTime(expiry.expiresAt),
     expiryCap: expiry?.cap,
     expiryCaps: expiry && toCaps(expiry),
     subjectIssuer: subject?.issuer,
     subjectTokenId: subject?.tokenId,
     subjectFingerprint: subject?.fingerprint,
     subjectAudiences: subject?.audiences && (limitValue(subject.audiences) as readonly string[]),
-    subjectExpiresAt: subject?.expiresAt === undefined ? undefined : toTime(subject.expiresAt),
+    subjectExpiresAt: subject?.expiresAt === undefined ? undefined : toUtcTime(subject.expiresAt),
     validation: decision.validation?.mode,
     review: decision.validation?.review,
     tried: tried?.shown,
@@ -182,7 +183,7 @@ export function sealRecord(record: DecisionRecord): SealedRecord {
 
 function toCaps({ caps }: Expiry): Partial<Record<ExpiryCap, string>> {
   const times: Partial<Record<ExpiryCap, string>> = {};
-  for (const cap in caps) times[cap as ExpiryCap] = toTime(caps[cap as ExpiryCap] ?? 0);
+  for (const cap in caps) times[cap as ExpiryCap] = toUtcTime(caps[cap as ExpiryCap] ?? 0);
   return times;
 }
 
@@ -233,8 +234,4 @@ function toMatch(match: Match, index: number): MatchInRecord {
 
 function limitFailed({ claim, got, want }: FailedClaim): FailedClaim {
   return { claim: limitText(claim), got: limitValue(got), want: limitValue(want) };
-}
-
-function toTime(seconds: number): string {
-  return new Date(seconds * 1000).toISOString();
 }

@@ -50,7 +50,7 @@ export function createVerifier({ keys, ownIssuers, clock }: VerifierOptions): Ve
     if (shared !== undefined) {
       throw new BrokerError(
         'keys_unavailable',
-        `its key is in the clusters or issuers ${cluster.name} and ${shared}`,
+        `its key is in the entries ${cluster.name} and ${shared}`,
       );
     }
     checkUniqueMembers(token.payloadText, token.payload, 'payload');

@@ -171,7 +171,7 @@ describe('explain', () => {
       other.publish([broker.issuer.key.jwk]);
       const { stdout, code } = await explain(token, [], table);
       expect(stdout).to.match(
-        /our failure: keys_unavailable.*its key is in the clusters local and other/s,
+        /our failure: keys_unavailable.*its key is in the entries local and other/s,
       );
       expect(code).to.equal(1);
     } finally {
