@@ -27,7 +27,7 @@ export interface Gauges {
   readonly clusterKeysLoadedAt?: () => ReadonlyMap<string, number>;
 }
 
-export type ReloadedThing = 'signingKeys' | 'keyEncryptionKeys' | 'tls' | 'caBundle';
+export type ReloadedThing = 'signingKeys' | 'keyEncryptionKeys' | 'tls' | 'caBundle' | 'receivers';
 
 export interface Metrics {
   readonly registry: Registry;
@@ -41,6 +41,8 @@ export interface Metrics {
   countDroppedDecisions(count: number, reason: DropReason): void;
   countKeysEvent(event: KeysEvent): void;
   countReviewEvent(event: ReviewEvent): void;
+  /** A credential that a dialect asked for was missing or no good. */
+  countAuthenticationFailure(dialect: string): void;
   /** To be called once the things exist that the gauges read. */
   watch(gauges: Gauges): void;
 }
@@ -66,7 +68,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
   });
   const reloads = new Counter({
     name: name('reload_failures_total'),
-    help: 'Reads of a watched file or folder (signingKeys, keyEncryptionKeys, tls, caBundle) that failed; the last good content stays in use.',
+    help: 'Reads of a watched file or folder (signingKeys, keyEncryptionKeys, tls, caBundle, receivers) that failed; the last good content stays in use.',
     labelNames: ['what'],
     registers,
   });
@@ -100,6 +102,12 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     labelNames: ['reason'],
     registers,
   });
+  const failedAuthentications = new Counter({
+    name: name('authentication_failures_total'),
+    help: 'Requests whose credential was missing or no good, by dialect; a rising rate is somebody who guesses.',
+    labelNames: ['dialect'],
+    registers,
+  });
   return {
     registry,
     countDecision: ({ dialect, outcome, reason = 'none' }) =>
@@ -112,6 +120,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     countDroppedDecisions: (count, reason) => dropped.inc({ reason }, count),
     countKeysEvent: ({ cluster, kind }) => keysEvents.inc({ cluster, event: kind }),
     countReviewEvent: createReviewCounters({ registers, name }),
+    countAuthenticationFailure: (dialect) => failedAuthentications.inc({ dialect }),
     watch: (gauges) => addGauges(gauges, { registers, name }),
   };
 }

@@ -1,0 +1,48 @@
+// The body of a request: JSON in UTF-8 and nothing else, bounded. Read only after the caller was let in.
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
+import { BrokerError } from '../../errors.ts';
+import { RequestRefused } from './errors.ts';
+
+export const MAX_BODY_BYTES = 256 * 1024;
+/** A body that is too long is read to its end and dropped, so that the client hears our answer; beyond this it is cut. */
+const MAX_DISCARDED_BYTES = 8 * 1024 * 1024;
+const JSON_TYPE = /^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
+
+/** @throws BrokerError `media_type_unsupported`, `body_too_large`, `document_invalid` */
+export async function readJson(request: IncomingMessage): Promise<unknown> {
+  const { headers } = request;
+  if (!JSON_TYPE.test(headers['content-type'] ?? ''))
+    throw new BrokerError('media_type_unsupported', 'another content type');
+  if (headers['content-encoding'] !== undefined)
+    throw new BrokerError('media_type_unsupported', 'a content encoding');
+  const bytes = await readBytes(request);
+  if (!isUtf8(bytes)) throw toInvalid('must be UTF-8');
+  try {
+    return JSON.parse(bytes.toString('utf8')) as unknown;
+  } catch {
+    // The parser's message quotes the text, which may hold a secret.
+    throw toInvalid('must be JSON');
+  }
+}
+
+function toInvalid(problem: string): RequestRefused {
+  return new RequestRefused('document_invalid', [{ path: '', problem: `the body ${problem}` }]);
+}
+
+async function readBytes(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length <= MAX_BODY_BYTES) chunks.push(chunk);
+      else if (length > MAX_DISCARDED_BYTES) break;
+    }
+  } catch {
+    throw toInvalid('broke off');
+  }
+  if (length > MAX_BODY_BYTES)
+    throw new BrokerError('body_too_large', `more than ${MAX_BODY_BYTES} bytes`);
+  return Buffer.concat(chunks, length);
+}
