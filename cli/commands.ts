@@ -1,15 +1,9 @@
-// The table of subcommands: name, one sentence, and where the work is. Nothing is imported before it is asked for:
+// The table of commands: name, one sentence, and where the work is. Nothing is imported before it is asked for:
 // `coatcheck exchange` must not pay for the broker's libraries.
-import type { Command } from '../common/command.ts';
+import type { TopEntry } from './entry.ts';
+import { ROLE_VERBS } from './role-commands.ts';
 
-interface Entry {
-  readonly name: string;
-  readonly group: 'programs' | 'tools';
-  readonly describe: string;
-  readonly load: () => Promise<Command>;
-}
-
-export const COMMANDS: readonly Entry[] = [
+export const COMMANDS: readonly TopEntry[] = [
   {
     name: 'webhook',
     group: 'programs',
@@ -49,8 +43,114 @@ export const COMMANDS: readonly Entry[] = [
   {
     name: 'explain',
     group: 'tools',
-    describe: 'why a ServiceAccount token gets a client token, or not, rule by rule',
+    describe: 'why a ServiceAccount token, or a pod, gets a client token, or not, rule by rule',
     load: async () => (await import('../broker/commands/explain.ts')).command,
+    verbs: [
+      {
+        name: 'pod',
+        describe: 'what was decided about a running pod, and what would be now, rule by rule',
+        load: async () =>
+          (await import('./commands/explain/pod.ts')).createCommand(async () => {
+            const { formatDecision } = await import('../broker/decision-text.ts');
+            // Of a broker that may be older or newer than this: the text takes what is there.
+            return (record) => formatDecision(record as Parameters<typeof formatDecision>[0]);
+          }),
+      },
+    ],
+  },
+  { name: 'role', group: 'broker', describe: 'who may get what', verbs: ROLE_VERBS },
+  {
+    name: 'token',
+    group: 'broker',
+    describe: 'client tokens and static tokens',
+    verbs: [
+      {
+        name: 'create',
+        describe: 'make a static token; it is shown once',
+        load: async () => (await import('./commands/token/create.ts')).command,
+      },
+      {
+        name: 'list',
+        describe: 'live tokens, by pod, role, namespace, audience or subject',
+        load: async () => (await import('./commands/token/list.ts')).command,
+      },
+      {
+        name: 'show',
+        describe: 'everything about one token but the token',
+        load: async () => (await import('./commands/token/show.ts')).command,
+      },
+      {
+        name: 'revoke',
+        describe: 'end tokens now, by accessor or in bulk',
+        load: async () => (await import('./commands/token/revoke.ts')).command,
+      },
+    ],
+  },
+  {
+    name: 'keys',
+    group: 'broker',
+    describe: 'signing keys',
+    verbs: [
+      {
+        name: 'list',
+        describe: 'signing keys, and where each is in its life',
+        load: async () => (await import('./commands/keys/list.ts')).command,
+      },
+      {
+        name: 'rotate',
+        describe: 'announce a new signing key; it signs ten minutes later',
+        load: async () => (await import('./commands/keys/rotate.ts')).command,
+      },
+      {
+        name: 'rewrap',
+        describe: 'seal every signing key anew with the newest sealing key',
+        load: async () => (await import('./commands/keys/rewrap.ts')).command,
+      },
+    ],
+  },
+  {
+    name: 'client',
+    group: 'broker',
+    describe: 'registered OAuth clients',
+    verbs: [
+      {
+        name: 'create',
+        describe: 'register an OAuth client; its secret is shown once',
+        load: async () => (await import('./commands/client/create.ts')).command,
+      },
+      {
+        name: 'list',
+        describe: 'registered OAuth clients',
+        load: async () => (await import('./commands/client/list.ts')).command,
+      },
+      {
+        name: 'show',
+        describe: 'one registered OAuth client',
+        load: async () => (await import('./commands/client/show.ts')).command,
+      },
+      {
+        name: 'delete',
+        describe: 'delete registered OAuth clients',
+        load: async () => (await import('./commands/client/delete.ts')).command,
+      },
+      {
+        name: 'rotate-secret',
+        describe: 'give a client a new secret; it is shown once',
+        load: async () => (await import('./commands/client/rotate-secret.ts')).command,
+      },
+    ],
+  },
+  {
+    name: 'whoami',
+    group: 'broker',
+    describe: 'who the broker takes you for, and what you may do',
+    load: async () => (await import('./commands/whoami.ts')).command,
+  },
+  {
+    name: 'completion',
+    group: 'tools',
+    describe: 'print a completion script for a shell',
+    load: async () => (await import('./commands/completion.ts')).createCommand(() => COMMANDS),
   },
   {
     name: 'version',
@@ -62,7 +162,7 @@ export const COMMANDS: readonly Entry[] = [
 
 /** The text of `coatcheck --help`. */
 export function renderHelp(): string {
-  const list = (group: Entry['group']) =>
+  const list = (group: TopEntry['group']) =>
     COMMANDS.filter((entry) => entry.group === group)
       .map(({ name, describe }) => `  ${name.padEnd(10)} ${describe}`)
       .join('\n');
@@ -73,6 +173,9 @@ Usage: coatcheck <command> [flags]
 
 Programs (long-running; in a cluster the chart starts them)
 ${list('programs')}
+
+At a broker (--server URL, --token-file FILE)
+${list('broker')}
 
 Tools
 ${list('tools')}

@@ -1,40 +1,29 @@
 #!/usr/bin/env node
-// The command `coatcheck`: a table from subcommand to the module that does the work, imported only when asked for.
-// Programs stay apart: this file and dev/ are the only places that know more than one of them.
-import type { Command } from '../common/command.ts';
+// The command `coatcheck`: a table from words to the module that does the work, imported only when asked for.
+// Programs stay apart: commands.ts, role-commands.ts and dev/ are the only places that know more than one of them.
+import { isatty } from 'node:tty';
 import { processEnvironment } from '../common/settings.ts';
-import { didYouMean } from '../common/spelling.ts';
 import { COMMANDS, renderHelp } from './commands.ts';
+import { dispatch } from './dispatch.ts';
 
 const EXIT_USED_WRONGLY = 2;
 
-async function main([name, ...args]: readonly string[]): Promise<number> {
-  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-    const topic = COMMANDS.find((entry) => entry.name === args[0]);
-    process.stdout.write(topic ? (await topic.load()).help() : renderHelp());
-    return name === undefined ? EXIT_USED_WRONGLY : 0;
-  }
-  const wanted = name === '--version' || name === '-v' ? 'version' : name;
-  const entry = COMMANDS.find((candidate) => candidate.name === wanted);
-  if (!entry) {
-    const guess = didYouMean(
-      wanted,
-      COMMANDS.map((candidate) => candidate.name),
-    );
-    process.stderr.write(
-      `coatcheck: there is no command of this name${guess}\nSee: coatcheck --help\n`,
-    );
-    return EXIT_USED_WRONGLY;
-  }
-  const command: Command = await entry.load();
-  if (args.includes('--help') || args.includes('-h')) {
-    process.stdout.write(command.help());
+async function main(args: readonly string[]): Promise<number> {
+  const wanted = await dispatch(COMMANDS, args, renderHelp);
+  if (wanted.kind === 'help') {
+    process.stdout.write(wanted.text);
     return 0;
   }
-  return command.run(args, {
+  if (wanted.kind === 'wrong') {
+    (args.length === 0 ? process.stdout : process.stderr).write(wanted.problem);
+    return EXIT_USED_WRONGLY;
+  }
+  return wanted.command.run(wanted.args, {
     stdout: (text) => process.stdout.write(text),
     stderr: (text) => process.stderr.write(text),
     stdin: readStandardInput,
+    ...(isatty(0) &&
+      isatty(2) && { ask: async (question) => (await import('./ask.ts')).ask(question) }),
     environment: processEnvironment(),
   });
 }

@@ -5,6 +5,8 @@ export interface CommandIo {
   stderr(text: string): void;
   /** All of standard input as text. */
   stdin(): Promise<string>;
+  /** Asks the person at the terminal for one line, undefined at its end; absent where there is nobody. */
+  readonly ask?: (question: string) => Promise<string | undefined>;
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
