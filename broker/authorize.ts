@@ -139,7 +139,8 @@ export function toRefusal(
   };
 }
 
-function toFrame(
+/** What every decision has, whatever it is about. */
+export function toFrame(
   { correlationId, dialect, action = 'exchange' }: DecisionContext,
   clock: Clock,
 ): Pick<Decision, 'id' | 'time' | 'dialect' | 'action'> {

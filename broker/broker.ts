@@ -1,5 +1,6 @@
 // The broker put together, without a port: main.ts gives it one, `coatcheck dev` mounts it beside its local issuer,
 // tests do either. Everything from outside (clock, keys, ids, streams) comes in here.
+import { randomBytes } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
@@ -8,30 +9,39 @@ import { createAuthorize } from './authorize.ts';
 import type { CaBundle } from './ca-bundle.ts';
 import { createDecisionWriter, withDecisions } from './decisions.ts';
 import { createDesk } from './desk.ts';
+import { createIntrospectionEndpoint } from './dialects/oauth/introspection-endpoint.ts';
 import { createMetadata } from './dialects/oauth/metadata.ts';
+import { createRevocationEndpoint } from './dialects/oauth/revocation-endpoint.ts';
 import { createTokenEndpoint } from './dialects/oauth/token-endpoint.ts';
 import { type ClusterKeys, createClusterKeys } from './identity/cluster-keys.ts';
 import { type Cluster, hasKeySource } from './identity/clusters.ts';
 import { createValidator, type Validator } from './identity/validate.ts';
 import { createVerifier } from './identity/verify.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import type { Receivers } from './receivers.ts';
 import { resolveRole } from './roles/resolve.ts';
 import type { RoleLimits } from './roles/schema.ts';
 import { createFileSource, type FileSource } from './roles/sources/file.ts';
 import { createApp } from './server.ts';
+import { LONGEST_TOKEN_SECONDS } from './settings.ts';
 import { startStore } from './store/lifecycle.ts';
 import { createMirror, type Mirror } from './store/mirror.ts';
 import type { Store } from './store/store.ts';
+import { createTokenServices } from './token-services.ts';
 import type { KeyAdmin } from './tokens/key-admin.ts';
 import type { KeySource } from './tokens/keys.ts';
+import type { RandomBytes } from './tokens/opaque.ts';
 import type { StoredKeys } from './tokens/stored-keys.ts';
 import { toRoleTag } from './tokens/token-id.ts';
 
 const DEFAULT_STORE_AWAY_SECONDS = 300;
+const DEFAULT_TOKENS_PER_IDENTITY = 64;
 
 export interface BrokerOptions {
   /** `iss` of our tokens, base of all metadata; no trailing slash. */
   readonly issuer: string;
+  /** What `issuer` was before: tokens of ours from then are accepted, and are no subjects either. */
+  readonly formerIssuers?: readonly string[];
   readonly clusters: readonly Cluster[];
   /** Folder of role files, or one file. */
   readonly rolesPath: string;
@@ -48,6 +58,10 @@ export interface BrokerOptions {
   /** Ends a start that waits for the store. */
   readonly startSignal?: AbortSignal;
   readonly maxTokenTtlSeconds: number;
+  /** Opaque tokens of one pod (or other identity) that live at once; one more ends the oldest. */
+  readonly maxTokensPerIdentity?: number;
+  /** Who may introspect what; absent, or undefined: nobody anything. */
+  readonly findReceivers?: () => Receivers | undefined;
   readonly findCaBundle?: () => CaBundle | undefined;
   readonly findCertificateNotAfter?: () => number | undefined;
   readonly clock: Clock;
@@ -57,6 +71,8 @@ export interface BrokerOptions {
   readonly maxPendingAuditBytes?: number;
   /** Correlation ids and `jti`: unguessable, never twice. */
   readonly newId: () => string;
+  /** For opaque tokens; the system's generator unless a test gives its own. */
+  readonly randomBytes?: RandomBytes;
   /** Metrics of the process itself too; once per process. */
   readonly withProcessMetrics?: boolean;
 }
@@ -82,6 +98,8 @@ export interface Broker {
 /** Builds a broker; nothing is read or fetched before `start`. */
 export function createBroker(options: BrokerOptions): Broker {
   const { issuer, clock, log, keys: signingKeys, newId } = options;
+  const issuers = [issuer, ...(options.formerIssuers ?? [])];
+  const newBytes = options.randomBytes ?? randomBytes;
   const metrics = createMetrics({ withProcess: options.withProcessMetrics ?? false });
   const sink = createAuditSink(options.auditStream, options.maxPendingAuditBytes);
   const kept = options.store && keepStore(options.store, options);
@@ -110,8 +128,8 @@ export function createBroker(options: BrokerOptions): Broker {
   });
   const validator = createValidator({
     clusters: options.clusters,
-    verifier: createVerifier({ keys: clusterKeys, ownIssuers: [issuer], clock }),
-    ownIssuers: [issuer],
+    verifier: createVerifier({ keys: clusterKeys, ownIssuers: issuers, clock }),
+    ownIssuers: issuers,
     clock,
     log,
     onEvent: metrics.countReviewEvent,
@@ -121,6 +139,19 @@ export function createBroker(options: BrokerOptions): Broker {
     resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
     clock,
     maxTtlSeconds: options.maxTokenTtlSeconds,
+    ...(kept && { findDenial: kept.mirror.findDenial }),
+  });
+  const services = createTokenServices({
+    keys: signingKeys,
+    issuers,
+    validate: validator.validate,
+    store: options.store,
+    mirror: kept?.mirror,
+    longestSeconds: Math.max(options.maxTokenTtlSeconds, LONGEST_TOKEN_SECONDS),
+    metrics,
+    clock,
+    newId,
+    randomBytes: newBytes,
   });
   const desk = createDesk({
     authorize,
@@ -131,13 +162,24 @@ export function createBroker(options: BrokerOptions): Broker {
     log,
     clock,
     newTokenId: newId,
+    randomBytes: newBytes,
+    maxTokensPerIdentity: options.maxTokensPerIdentity ?? DEFAULT_TOKENS_PER_IDENTITY,
+    ...(options.store && { store: options.store }),
   });
   const handler = createApp({
     tokenEndpoint: createTokenEndpoint({
       desk,
+      checkClient: services.checkClient,
       findCaBundle: options.findCaBundle ?? (() => undefined),
     }),
-    findMetadata: createMetadata(issuer, signingKeys),
+    introspectionEndpoint: createIntrospectionEndpoint({
+      ...services,
+      findReceivers: options.findReceivers ?? (() => undefined),
+      metrics,
+      log,
+    }),
+    revocationEndpoint: createRevocationEndpoint({ ...services, desk }),
+    findMetadata: createMetadata(issuer, signingKeys, { hasStore: options.store !== undefined }),
     metrics,
     log,
     clock,

@@ -65,6 +65,33 @@ export function createAuthenticate(deps: CallersDeps): Authenticate {
   };
 }
 
+/**
+ * At the token endpoint the grant itself is the authentication. Credentials of a client that come all the same must be
+ * good, never ignored; a bare `client_id` says nothing, unless it names a client that has credentials.
+ * @throws BrokerError `client_unauthenticated`, `parameter_invalid`, `store_unavailable`, `too_many_requests`
+ */
+export type CheckClient = (credentials: Credentials) => Promise<void> | undefined;
+
+export function createCheckClient(clients: Clients): CheckClient {
+  async function checkCredentials(credentials: Credentials): Promise<void> {
+    const { authorization } = credentials;
+    if (authorization !== undefined && !/^basic /i.test(authorization))
+      throw new BrokerError('client_unauthenticated', 'the Authorization header is not Basic');
+    const way = findWay(credentials);
+    if (way.kind === 'secret') await clients.checkSecret(way.id, way.secret);
+    if (way.kind === 'assertion') await clients.checkAssertion(way.assertion, way.id);
+  }
+  async function checkBare(id: string): Promise<void> {
+    if (await clients.isConfidential(id))
+      throw new BrokerError('client_unauthenticated', 'client_id names a confidential client');
+  }
+  return (credentials) => {
+    if (hasClientCredentials(credentials)) return checkCredentials(credentials);
+    const id = credentials.form?.get('client_id')?.[0];
+    return id === undefined ? undefined : checkBare(id);
+  };
+}
+
 interface Bearer {
   readonly kind: 'bearer';
   readonly token: string;

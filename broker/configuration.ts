@@ -6,6 +6,7 @@ import { readSettings, SettingsError, type SettingsSource } from '../common/sett
 import { openTlsFiles, type ReloadingTls } from '../common/tls-files.ts';
 import { type CaBundle, readCaBundle } from './ca-bundle.ts';
 import { type Cluster, ClustersError, parseClusters } from './identity/clusters.ts';
+import { openReceivers, type ReceiversFile } from './receivers.ts';
 import { BROKER_SETTINGS, type BrokerSettings, findSettingsProblems } from './settings.ts';
 import { type KeyFolder, openKeyFolder } from './tokens/key-folder.ts';
 
@@ -15,12 +16,18 @@ export interface Configuration {
   readonly keys: KeyFolder;
   readonly tls: ReloadingTls | undefined;
   readonly caBundle: CaBundle | undefined;
+  readonly receivers: ReceiversFile | undefined;
 }
 
 /** @throws SettingsError with every problem of settings and files; it quotes no value. */
 export function readConfiguration(source: SettingsSource, clock: Clock): Configuration {
   const files: {
-    -readonly [Name in 'clusters' | 'keys' | 'tls' | 'caBundle']?: Configuration[Name];
+    -readonly [Name in
+      | 'clusters'
+      | 'keys'
+      | 'tls'
+      | 'caBundle'
+      | 'receivers']?: Configuration[Name];
   } = {};
   const { settings, operands } = readSettings(BROKER_SETTINGS, source, (given) => [
     ...findSettingsProblems(given),
@@ -42,12 +49,15 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
     ...attempt(() => {
       if (given.caBundleFile !== undefined) files.caBundle = readCaBundle(given.caBundleFile);
     }),
+    ...attempt(() => {
+      if (given.receiversFile !== undefined) files.receivers = openReceivers(given.receiversFile);
+    }),
   ]);
   if (operands.length > 0) throw new SettingsError(['coatcheck broker takes flags only']);
-  const { clusters, keys, tls, caBundle } = files;
+  const { clusters, keys, tls, caBundle, receivers } = files;
   if (!clusters || !keys)
     throw new TypeError('settings passed their check without the files they name');
-  return { settings, clusters, keys, tls, caBundle };
+  return { settings, clusters, keys, tls, caBundle, receivers };
 }
 
 function attempt(read: () => void): readonly string[] {

@@ -13,96 +13,118 @@ import {
   toRefusal,
 } from './authorize.ts';
 import { BrokerError, REASONS } from './errors.ts';
+import { extend, type IssuedToken, type IssuingDeps, issue } from './issuing.ts';
 import type { Metrics } from './metrics.ts';
-import { issueJwt } from './tokens/issue.ts';
-import type { KeySource } from './tokens/keys.ts';
+import { type RevokedToken, toRevocation } from './revocation.ts';
+import type { StoredToken } from './store/store.ts';
+import type { LiveToken } from './tokens/live.ts';
+import { toProvenSubject } from './tokens/records.ts';
 
 export interface RequestContext extends DecisionContext {
   /** What the caller sent as X-Request-Id: its own text, shortened and cleaned, for the log alone. */
   readonly callerRequestId?: string;
 }
 
-export interface IssuedToken {
-  /** The token itself; goes into the answer and nowhere else. */
-  readonly token: string;
-  readonly tokenId: string;
-  readonly grant: Grant;
-}
-
-/** How a request ended; `issued` is there exactly where the decision is `allow`. */
+/** How a request ended. */
 export interface Settled {
   readonly decision: Decision;
+  /** There exactly where an exchange was allowed. */
   readonly issued?: IssuedToken;
+  /** There exactly where a renewal was allowed. */
+  readonly renewed?: RenewedToken;
+  /** There exactly where a token was revoked. */
+  readonly revoked?: Pick<LiveToken, 'tokenId'>;
+}
+
+export interface RenewedToken {
+  readonly tokenId: string;
+  /** `expiry` holds the new end. */
+  readonly grant: Grant;
 }
 
 export interface Desk {
   /** Never rejects. */
   grant(request: GrantRequest, context: RequestContext): Promise<Settled>;
+  /** Gives a live stored token more life, decided anew by what its subject proved. Never rejects. */
+  renew(token: LiveToken, context: RequestContext): Promise<Settled>;
+  /** Records that a token was revoked. */
+  recordRevoked(token: RevokedToken, context: RequestContext): Settled;
   /** Records the refusal of a request that never came to a decision. */
   refuse(error: unknown, context: RequestContext): Settled;
 }
 
-export interface DeskDeps {
+export interface DeskDeps extends IssuingDeps {
   readonly authorize: Authorize;
-  readonly keys: KeySource;
-  readonly issuer: string;
   readonly audit: AuditSink;
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly clock: Clock;
-  /** A new `jti`: unguessable and never twice. */
-  readonly newTokenId: () => string;
 }
 
 export function createDesk(deps: DeskDeps): Desk {
   const settle = (settled: Settled, context: RequestContext): Settled => {
     const { decision, issued } = settled;
-    deps.audit.record(decision, issued);
+    deps.audit.record(decision, issued ?? settled.renewed ?? settled.revoked);
     deps.metrics.countDecision(decision);
     if (decision.outcome !== 'allow') logRefusal(deps.log, decision, context);
     return settled;
+  };
+  const toRefused = (error: unknown, context: RequestContext): Decision =>
+    toRefusal(error, context, { clock: deps.clock });
+  const toFailed = (decision: Decision, error: unknown, context: RequestContext): Decision => {
+    const { grant, ...draft } = decision;
+    return toRefusal(error, context, { clock: deps.clock, draft });
   };
   return {
     grant: async (request, context) => {
       const decision = await deps.authorize(request, context);
       if (!decision.grant) return settle({ decision }, context);
       try {
-        return settle({ decision, issued: issue(decision.grant, deps) }, context);
+        const made = issue(decision.grant, deps);
+        // A JWT waits for nothing, not even for its turn.
+        const issued = made instanceof Promise ? await made : made;
+        deps.metrics.countIssued(decision.grant.role.token.type);
+        return settle({ decision, issued }, context);
       } catch (error) {
-        const { grant, ...draft } = decision;
-        return settle(
-          { decision: toRefusal(error, context, { clock: deps.clock, draft }) },
-          context,
-        );
+        return settle({ decision: toFailed(decision, error, context) }, context);
       }
     },
-    refuse: (error, context) =>
-      settle({ decision: toRefusal(error, context, { clock: deps.clock }) }, context),
+    renew: async (token, given) => {
+      const context = { ...given, action: 'renew' } as const;
+      const { stored, tokenId } = token;
+      if (stored?.kind !== 'client')
+        return settle({ decision: toRefused(notRenewable(), context) }, context);
+      const decision = await deps.authorize(toRenewal(stored), context);
+      if (!decision.grant) return settle({ decision }, context);
+      try {
+        await extend(stored, decision.grant, deps);
+        return settle({ decision, renewed: { tokenId, grant: decision.grant } }, context);
+      } catch (error) {
+        return settle({ decision: toFailed(decision, error, context) }, context);
+      }
+    },
+    recordRevoked: (token, context) =>
+      settle({ decision: toRevocation(token, context, deps.clock), revoked: token }, context),
+    refuse: (error, context) => settle({ decision: toRefused(error, context) }, context),
   };
 }
 
-function issue(grant: Grant, { keys, issuer, audit, newTokenId }: DeskDeps): IssuedToken {
-  // A token of which no record can be written must not exist.
-  if (!audit.isKeepingUp())
-    throw new BrokerError('audit_unavailable', 'the audit trail is not being written fast enough');
-  const { subject, role, audience, scopes, issuedAt, expiry } = grant;
-  const tokenId = newTokenId();
-  const token = issueJwt(
-    {
-      issuer,
-      identity: subject.identity,
-      audience,
-      scopes,
-      policies: role.token.policies,
-      claims: role.token.claims,
-      jwtType: role.token.jwtType,
-      issuedAt,
-      expiresAt: expiry.expiresAt,
-      tokenId,
-    },
-    keys.current().signing,
+function notRenewable(): BrokerError {
+  return new BrokerError(
+    'token_type_unsupported',
+    'only opaque client tokens are renewed; a JWT is replaced by another exchange',
   );
-  return { token, tokenId, grant };
+}
+
+/** The same role, audience and scopes once more, asked for by what was proved when the token was issued. */
+function toRenewal(stored: StoredToken): GrantRequest {
+  const { audience, role, scopes } = stored;
+  return {
+    subject: { proven: toProvenSubject(stored) },
+    ...(audience !== undefined && { audience }),
+    ...(role !== undefined && { roleName: role }),
+    scopes,
+  };
 }
 
 function logRefusal(log: Logger, decision: Decision, { callerRequestId }: RequestContext): void {

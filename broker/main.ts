@@ -86,7 +86,7 @@ async function startFromConfiguration(
   configuration: Configuration,
   around: Surroundings,
 ): Promise<RunningBroker> {
-  const { settings, clusters, keys, tls } = configuration;
+  const { settings, clusters, keys, tls, receivers } = configuration;
   let { caBundle } = configuration;
   if (settings.insecurePlainHttp)
     around.log.warn('serving without TLS, as configured: tokens cross the network in the clear');
@@ -103,6 +103,9 @@ async function startFromConfiguration(
       reservedAudiences: settings.reservedAudiences,
     },
     maxTokenTtlSeconds: settings.maxTokenTtlSeconds,
+    maxTokensPerIdentity: settings.maxTokensPerIdentity,
+    formerIssuers: settings.formerIssuers,
+    findReceivers: () => receivers?.current(),
     findCaBundle: () => caBundle,
     findCertificateNotAfter: () => tls && tls.current.notAfter / 1000,
     withProcessMetrics: true,
@@ -130,6 +133,12 @@ async function startFromConfiguration(
   if (caBundleFile !== undefined) {
     reloads.add('caBundle', () => {
       caBundle = readCaBundle(caBundleFile);
+      return [];
+    });
+  }
+  if (receivers) {
+    reloads.add('receivers', () => {
+      receivers.reload();
       return [];
     });
   }

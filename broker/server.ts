@@ -4,9 +4,15 @@ import type { IncomingMessage, RequestListener } from 'node:http';
 import express, { type ErrorRequestHandler, type Request, type Response } from 'express';
 import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
-import { HEADER_REQUEST_ID, PATH_TOKEN } from '../common/protocol/oauth.ts';
+import {
+  HEADER_REQUEST_ID,
+  PATH_INTROSPECT,
+  PATH_REVOKE,
+  PATH_TOKEN,
+} from '../common/protocol/oauth.ts';
 import type { RequestContext } from './desk.ts';
 import { renderError } from './dialects/oauth/errors.ts';
+import type { Endpoint } from './dialects/oauth/introspection-endpoint.ts';
 import {
   METADATA_MAX_AGE_SECONDS,
   METADATA_PATHS,
@@ -19,6 +25,8 @@ import type { Metrics } from './metrics.ts';
 
 export interface ServerDeps {
   readonly tokenEndpoint: TokenEndpoint;
+  readonly introspectionEndpoint: Endpoint;
+  readonly revocationEndpoint: Endpoint;
   readonly findMetadata: (path: MetadataPath) => MetadataDocument;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -35,16 +43,24 @@ export function createApp(deps: ServerDeps): RequestListener {
     begin(request, response, deps);
     next();
   });
-  app.post(PATH_TOKEN, (request, response) => {
-    setRoute(response, PATH_TOKEN);
-    return deps.tokenEndpoint(request, response, getContext(response, 'oauth'));
-  });
+  const endpoints: readonly (readonly [string, Endpoint])[] = [
+    [PATH_TOKEN, deps.tokenEndpoint],
+    [PATH_INTROSPECT, deps.introspectionEndpoint],
+    [PATH_REVOKE, deps.revocationEndpoint],
+  ];
+  for (const [path, endpoint] of endpoints) {
+    app.post(path, (request, response) => {
+      setRoute(response, path);
+      return endpoint(request, response, getContext(response, 'oauth'));
+    });
+  }
   for (const path of METADATA_PATHS) {
     app.get(path, (_request, response) => sendMetadata(response, path, deps.findMetadata(path)));
     app.options(path, (_request, response) => sendPreflight(response, path));
     app.all(path, (_request, response) => refuseMethod(response, path, 'GET, HEAD, OPTIONS'));
   }
-  app.all(PATH_TOKEN, (_request, response) => refuseMethod(response, PATH_TOKEN, 'POST'));
+  for (const [path] of endpoints)
+    app.all(path, (_request, response) => refuseMethod(response, path, 'POST'));
   app.use(() => {
     throw new BrokerError('not_found');
   });
@@ -142,7 +158,13 @@ function createErrorHandler(log: Logger): ErrorRequestHandler {
     const { level } = REASONS[reason];
     if (level !== 'info') log[level]({ correlationId, reason, err: error }, 'request failed');
     if (response.headersSent || response.destroyed) return next(error);
-    const { status, headers, body } = renderError({ reason, correlationId });
+    const { status, headers, body } = renderError({
+      reason,
+      correlationId,
+      // RFC 9110 §11.6.1: a 401 always says how to authenticate.
+      usedAuthorization:
+        reason === 'client_unauthenticated' || request.headers.authorization !== undefined,
+    });
     response.writeHead(status, {
       ...headers,
       'Content-Length': Buffer.byteLength(body),

@@ -14,8 +14,11 @@ import {
   type SettingsOf,
   url,
 } from '../common/settings.ts';
+import { isKeyUrl } from './identity/address.ts';
 
 const DAY_SECONDS = 86_400;
+/** What no setting exceeds. */
+export const LONGEST_TOKEN_SECONDS = 30 * DAY_SECONDS;
 
 export const BROKER_SETTINGS = {
   issuer: issuer({
@@ -52,8 +55,23 @@ export const BROKER_SETTINGS = {
   maxTokenTtlSeconds: integer({
     default: DAY_SECONDS,
     min: 60,
-    max: 30 * DAY_SECONDS,
+    max: LONGEST_TOKEN_SECONDS,
     doc: 'Ceiling on the life of every client token, whatever its role says',
+  }),
+  maxTokensPerIdentity: integer({
+    default: 64,
+    min: 1,
+    max: 10_000,
+    doc: 'Opaque tokens of one pod (or other identity) that live at once; one more ends the oldest',
+  }),
+  receiversFile: optional(
+    path({
+      doc: 'YAML file that says which receivers may introspect tokens of which audiences; reloaded as it changes; without it nobody may',
+    }),
+  ),
+  formerIssuers: list({
+    default: [],
+    doc: 'Values that the issuer had before: tokens of ours from then stay good until they end',
   }),
   reservedAudiences: list({
     default: [],
@@ -67,6 +85,26 @@ export const BROKER_SETTINGS = {
     default: [],
     doc: 'Claim names that roles may set although they are refused by default (registered JWT claims, `groups`, `email` …)',
   }),
+  tokenRoles: flag({
+    default: false,
+    doc: 'Read roles from TokenRole objects of the API server, too, and say in their status what became of them',
+  }),
+  namespaceLabels: oneOf({
+    values: ['auto', 'off'],
+    default: 'auto',
+    doc: 'Read the labels of namespaces as soon as a role has a `namespaceSelector`; off: such a role fits nobody',
+  }),
+  apiServerUrl: optional(
+    url({
+      doc: "The API server of the broker's own cluster, for TokenRoles, labels of namespaces and rights; as for any pod unless set",
+    }),
+  ),
+  apiServerCaFile: optional(path({ doc: 'CA of that API server, PEM; as for any pod unless set' })),
+  apiServerTokenFile: optional(
+    path({
+      doc: "The broker's credential there, read anew for each request; as for any pod unless set",
+    }),
+  ),
   logLevel: oneOf({
     values: LOG_LEVELS,
     default: 'info',
@@ -111,6 +149,9 @@ export function findSettingsProblems(settings: Partial<BrokerSettings>): string[
     problems.push(
       'COATCHECK_ISSUER must be an https URL; COATCHECK_INSECURE_PLAIN_HTTP=true allows http',
     );
+  }
+  if (settings.apiServerUrl !== undefined && !isKeyUrl(settings.apiServerUrl)) {
+    problems.push('COATCHECK_API_SERVER_URL must be an https URL (http on loopback only)');
   }
   if (settings.reservedAudiences && !settings.reservedAudiences.every(isAudience)) {
     problems.push('COATCHECK_RESERVED_AUDIENCES holds something that is no audience');

@@ -8,6 +8,10 @@ export const TOKEN_TYPE_JWT = 'urn:ietf:params:oauth:token-type:jwt';
 export const TOKEN_TYPE_ID = 'urn:ietf:params:oauth:token-type:id_token';
 
 export const PATH_TOKEN = '/oauth2/token';
+/** RFC 7662. */
+export const PATH_INTROSPECT = '/oauth2/introspect';
+/** RFC 7009. */
+export const PATH_REVOKE = '/oauth2/revoke';
 export const PATH_JWKS = '/oauth2/jwks';
 export const PATH_SERVER_METADATA = '/.well-known/oauth-authorization-server';
 export const PATH_OPENID_CONFIGURATION = '/.well-known/openid-configuration';

@@ -68,7 +68,7 @@ export interface Refusal {
   readonly correlationId: string;
   /** What was verified of the caller's token: it may hear of itself, never of others' roles. */
   readonly subject?: DecisionSubject | undefined;
-  /** The caller tried to authenticate by the Authorization header, so RFC 6749 §5.2 wants a challenge. */
+  /** The caller tried to authenticate by the Authorization header, so RFC 6749 §5.2 wants a challenge in kind. */
   readonly usedAuthorization?: boolean;
 }
 
@@ -101,10 +101,26 @@ export function renderError({
       'Cache-Control': 'no-store',
       Pragma: 'no-cache',
       ...((status === 503 || status === 429) && { 'Retry-After': RETRY_AFTER_SECONDS }),
-      ...(usedAuthorization && { 'WWW-Authenticate': 'Basic realm="coatcheck", charset="UTF-8"' }),
+      ...toChallenge(reason, usedAuthorization),
     },
     body: JSON.stringify(body),
   };
+}
+
+const BASIC = 'Basic realm="coatcheck", charset="UTF-8"';
+
+function toChallenge(
+  reason: Reason,
+  usedAuthorization = false,
+): { readonly 'WWW-Authenticate'?: string } {
+  // RFC 6750 §3: no error code for those who brought nothing; they hear of both ways.
+  const bearer = usedAuthorization
+    ? 'Bearer realm="coatcheck", error="invalid_token"'
+    : `Bearer realm="coatcheck", ${BASIC}`;
+  if (reason === 'bearer_invalid') return { 'WWW-Authenticate': bearer };
+  return reason === 'client_unauthenticated' && usedAuthorization
+    ? { 'WWW-Authenticate': BASIC }
+    : {};
 }
 
 function describeSubject({ identity, audiences }: DecisionSubject): string {

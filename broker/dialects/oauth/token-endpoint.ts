@@ -6,15 +6,18 @@ import {
   type TokenResponse,
 } from '../../../common/protocol/oauth.ts';
 import type { CaBundle } from '../../ca-bundle.ts';
-import type { Desk, IssuedToken, RequestContext, Settled } from '../../desk.ts';
+import type { CheckClient } from '../../callers.ts';
+import type { Desk, RequestContext, Settled } from '../../desk.ts';
 import { BrokerError } from '../../errors.ts';
+import type { IssuedToken } from '../../issuing.ts';
 import { renderError } from './errors.ts';
-import { type Form, readForm } from './form.ts';
+import { readForm } from './form.ts';
 import { GRANTS } from './grant.ts';
 import { checkRepeated, getSingle } from './parameters.ts';
 
 export interface TokenEndpointDeps {
   readonly desk: Desk;
+  readonly checkClient: CheckClient;
   /** What the pods should trust from now on, where the operator gave a bundle. */
   readonly findCaBundle: () => CaBundle | undefined;
 }
@@ -25,9 +28,13 @@ export type TokenEndpoint = (
   context: RequestContext,
 ) => Promise<void>;
 
-export function createTokenEndpoint({ desk, findCaBundle }: TokenEndpointDeps): TokenEndpoint {
+export function createTokenEndpoint({
+  desk,
+  checkClient,
+  findCaBundle,
+}: TokenEndpointDeps): TokenEndpoint {
   return async (request, response, context) => {
-    const settled = await settle(request, { desk, context });
+    const settled = await settle(request, { desk, checkClient, context });
     // A client that went away in the middle of its request hears nothing; its record is written all the same.
     if (response.destroyed) return;
     if (!settled.issued) return sendRefusal(request, response, settled);
@@ -43,14 +50,18 @@ export function createTokenEndpoint({ desk, findCaBundle }: TokenEndpointDeps): 
   };
 }
 
+interface Contexted {
+  readonly context: RequestContext;
+}
+
 async function settle(
   request: IncomingMessage,
-  { desk, context }: { desk: Desk; context: RequestContext },
+  { desk, checkClient, context }: Pick<TokenEndpointDeps, 'desk' | 'checkClient'> & Contexted,
 ): Promise<Settled> {
   try {
     const form = await readForm(request);
     checkRepeated(form);
-    checkClient(form, request);
+    await checkClient({ authorization: request.headers.authorization, form });
     const wanted = getSingle(form, 'grant_type');
     const grant = GRANTS.find(({ grantType }) => grantType === wanted);
     if (!grant) throw new BrokerError('grant_unsupported');
@@ -65,23 +76,8 @@ async function settle(
   }
 }
 
-/**
- * There are no confidential clients yet. A bare `client_id` says nothing and is ignored; a credential that nobody can
- * check is refused, never ignored (RFC 6749 §5.2).
- */
-function checkClient(form: Form, request: IncomingMessage): void {
-  const isInBody = ['client_secret', 'client_assertion', 'client_assertion_type'].some((name) =>
-    form.has(name),
-  );
-  if (isInBody || request.headers.authorization !== undefined) {
-    throw new BrokerError(
-      'client_unauthenticated',
-      'client credentials for a client that is not registered',
-    );
-  }
-}
-
-function sendRefusal(
+/** Also of the other endpoints whose refusals are decisions. */
+export function sendRefusal(
   request: IncomingMessage,
   response: ServerResponse,
   { decision }: Settled,
