@@ -6,7 +6,7 @@ import { type Denial, quote, toShown } from './errors.ts';
 import { escapeExpansion } from './exchange-container.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { findMember, findText, isSameJson } from './json.ts';
-import { findLinkedMount, findMountDenials, toTokenMounts } from './mounts.ts';
+import { checkMounts, findLinkedMount, toTokenMounts } from './mounts.ts';
 import type { PodContainer } from './pod.ts';
 
 /** Where the steps of one injection put what they found. */
@@ -22,6 +22,7 @@ export interface AppPlan {
   readonly variables: readonly { readonly name: string; readonly value: string }[];
   readonly mounts: readonly JsonObject[];
   readonly readOnlyVolumes: ReadonlySet<unknown>;
+  readonly isTarget: true;
 }
 
 interface PlanOptions extends Pick<AppPlan, 'readOnlyVolumes'> {
@@ -46,13 +47,13 @@ export function toAppPlan(
     ...(brokerCa ? [{ name: 'AUTH_CA_FILE', value: `${caDirectory}/${CA_FILE}` }] : []),
   ];
   const mounts = toTokenMounts(mountRoot, { given, all });
-  return { mountRoot, variables, mounts, readOnlyVolumes };
+  return { mountRoot, variables, mounts, readOnlyVolumes, isTarget: true };
 }
 
 /** Adds what `container` lacks of the plan. */
 export function patchAppContainer(container: PodContainer, plan: AppPlan, found: Findings): void {
   const { mountRoot } = plan;
-  found.denials.push(...findMountDenials(container, { ...plan, isTarget: true }));
+  checkMounts(container, plan, found.denials);
   const linked = findLinkedMount(container, plan);
   if (linked !== undefined) {
     found.warnings.push(
@@ -92,8 +93,8 @@ function patchMounts(
   { mounts: wanted }: AppPlan,
   found: Findings,
 ): void {
-  const ours = mounts.flatMap((mount, at) => (mount.name === TOKENS_VOLUME ? [{ mount, at }] : []));
   const path = `/spec/${list}/${index}/volumeMounts`;
+  const ours = mounts.flatMap((mount, at) => (mount.name === TOKENS_VOLUME ? [{ mount, at }] : []));
   const isAt = (mount: JsonObject, other: JsonObject) => mount.mountPath === other.mountPath;
   const open = wanted.filter((one) => !ours.some(({ mount }) => isSameJson(mount, one)));
   const spare = ours.filter(({ mount }) => !wanted.some((one) => isSameJson(mount, one)));

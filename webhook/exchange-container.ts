@@ -19,32 +19,68 @@ import { toSecurityContext } from './security.ts';
 export interface ExchangeOptions {
   readonly pod: Pod;
   readonly request: TokenRequest;
-  readonly settings: InjectSettings;
   /** Already decided for this pod. */
   readonly mode: Mode;
 }
 
-/** The container of that name as this pod needs it. */
-export function toExchangeContainer(name: string, options: ExchangeOptions): JsonObject {
-  const { pod, settings } = options;
-  const isSidecar = name === EXCHANGE_CONTAINER && options.mode === 'refresh';
+/** What of the container depends on the settings alone. */
+export interface ExchangeTemplate {
+  readonly settings: InjectSettings;
+  readonly command: readonly string[];
+  readonly probeCommand: readonly string[];
+  /** Variables before and behind COATCHECK_AUDIENCES, in the order in which they are written. */
+  readonly envBefore: readonly JsonObject[];
+  readonly envBehind: readonly JsonObject[];
+  readonly volumeMounts: readonly JsonObject[];
+}
+
+export function prepareExchange(settings: InjectSettings): ExchangeTemplate {
   const command = settings.exchangeCommand.map(escapeExpansion);
+  return {
+    settings,
+    command,
+    probeCommand: [...command, '--check'],
+    envBefore: [
+      ...toVariable('COATCHECK_BROKER_URL', settings.brokerUrl),
+      ...toVariable('COATCHECK_BROKER_FALLBACK_ADDRESS', settings.brokerFallbackAddress),
+      ...toVariable('COATCHECK_BROKER_CA', settings.brokerCa),
+    ],
+    envBehind: [
+      ...toVariable('COATCHECK_IDENTITY_DIR', IDENTITY_MOUNT),
+      ...toVariable('COATCHECK_TOKENS_DIR', settings.mountRoot),
+    ],
+    volumeMounts: [
+      { name: IDENTITY_VOLUME, mountPath: IDENTITY_MOUNT, readOnly: true },
+      { name: TOKENS_VOLUME, mountPath: settings.mountRoot },
+    ],
+  };
+}
+
+function toVariable(name: string, value: string | undefined): readonly JsonObject[] {
+  return value ? [{ name, value: escapeExpansion(value) }] : [];
+}
+
+/** The container of that name as this pod needs it. */
+export function toExchangeContainer(
+  name: string,
+  template: ExchangeTemplate,
+  { pod, request, mode }: ExchangeOptions,
+): JsonObject {
+  const { settings, command, probeCommand, volumeMounts } = template;
+  const isSidecar = name === EXCHANGE_CONTAINER && mode === 'refresh';
   return {
     name,
     image: settings.image,
     imagePullPolicy: settings.imagePullPolicy,
     command,
-    env: toEnv(options, isSidecar ? 'refresh' : 'init'),
+    env: toEnv(template, request, isSidecar ? 'refresh' : 'init'),
     resources: toResources(pod, settings),
     ...(isSidecar && {
       restartPolicy: 'Always',
-      startupProbe: toStartupProbe(command, options.request.deadlineSeconds),
+      startupProbe: toStartupProbe(probeCommand, request.deadlineSeconds),
     }),
     securityContext: toSecurityContext(pod),
-    volumeMounts: [
-      { name: IDENTITY_VOLUME, mountPath: IDENTITY_MOUNT, readOnly: true },
-      { name: TOKENS_VOLUME, mountPath: settings.mountRoot },
-    ],
+    volumeMounts,
     terminationMessagePath: '/dev/termination-log',
     terminationMessagePolicy: 'File',
   };
@@ -60,20 +96,18 @@ export function listExchangeNames(pod: Pod, mode: Mode): readonly string[] {
     : [EXCHANGE_CONTAINER];
 }
 
-function toEnv({ request, settings }: ExchangeOptions, mode: Mode): JsonObject[] {
-  const variables: [string, string | undefined][] = [
-    ['COATCHECK_MODE', mode],
-    ['COATCHECK_BROKER_URL', settings.brokerUrl],
-    ['COATCHECK_BROKER_FALLBACK_ADDRESS', settings.brokerFallbackAddress],
-    ['COATCHECK_BROKER_CA', settings.brokerCa],
-    ['COATCHECK_AUDIENCES', toAudiencesText(request.audiences)],
-    ['COATCHECK_IDENTITY_DIR', IDENTITY_MOUNT],
-    ['COATCHECK_TOKENS_DIR', settings.mountRoot],
-    ['COATCHECK_DEADLINE_SECONDS', String(request.deadlineSeconds)],
+function toEnv(
+  { envBefore, envBehind }: ExchangeTemplate,
+  { audiences, deadlineSeconds }: TokenRequest,
+  mode: Mode,
+): readonly JsonObject[] {
+  return [
+    { name: 'COATCHECK_MODE', value: mode },
+    ...envBefore,
+    { name: 'COATCHECK_AUDIENCES', value: toAudiencesText(audiences) },
+    ...envBehind,
+    { name: 'COATCHECK_DEADLINE_SECONDS', value: String(deadlineSeconds) },
   ];
-  return variables.flatMap(([name, value]) =>
-    value === undefined || value === '' ? [] : [{ name, value: escapeExpansion(value) }],
-  );
 }
 
 /** The value of COATCHECK_AUDIENCES. An audience may hold `$(X)`, which the kubelet would expand: no bare `$` remains. */
@@ -95,7 +129,7 @@ const PROBE_SLACK_SECONDS = 10;
 
 function toStartupProbe(command: readonly string[], deadlineSeconds: number): JsonObject {
   return {
-    exec: { command: [...command, '--check'] },
+    exec: { command },
     timeoutSeconds: PROBE_TIMEOUT_SECONDS,
     // The app waits for the first probe that succeeds, so the shortest period there is.
     periodSeconds: 1,

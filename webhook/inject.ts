@@ -6,19 +6,17 @@ import type { Mode } from '../common/protocol/pod.ts';
 import { parseAnnotations, type TokenRequest } from './annotations.ts';
 import { type AppPlan, type Findings, patchAppContainer, toAppPlan } from './app-container.ts';
 import type { Denial } from './errors.ts';
-import { listExchangeNames, toExchangeContainer } from './exchange-container.ts';
+import {
+  type ExchangeTemplate,
+  listExchangeNames,
+  prepareExchange,
+  toExchangeContainer,
+} from './exchange-container.ts';
 import { findExchangeEnd, placeExchange } from './exchange-order.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { findMember, isObject, isSameJson, toPointerStep } from './json.ts';
-import { findMountDenials } from './mounts.ts';
-import {
-  findNameDenials,
-  findReadOnlyVolumes,
-  isWindowsPod,
-  listForeignContainers,
-  type Pod,
-  readPod,
-} from './pod.ts';
+import { checkMounts } from './mounts.ts';
+import { findNameDenials, findReadOnlyVolumes, isWindowsPod, type Pod, readPod } from './pod.ts';
 import { toStatusText } from './status.ts';
 import { findTargets, type Target } from './targets.ts';
 import { toVolumes } from './volumes.ts';
@@ -35,11 +33,33 @@ export type Injection =
 
 const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 
-/**
- * What is to be done with a pod.
- * @param raw the pod as it came, of any shape; it is not changed.
- */
+/** What depends on the settings alone, made once. */
+interface Prepared {
+  readonly settings: InjectSettings;
+  readonly exchange: ExchangeTemplate;
+  readonly skipped: ReadonlySet<string>;
+}
+
+/** What is to be done with a pod; for many pods see {@link prepareInjection}. */
 export function inject(raw: unknown, settings: InjectSettings): Injection {
+  return prepareInjection(settings)(raw);
+}
+
+/**
+ * The injection under these settings, a pure function.
+ * @returns takes the pod as it came, of any shape; it is not changed.
+ */
+export function prepareInjection(settings: InjectSettings): (raw: unknown) => Injection {
+  const prepared: Prepared = {
+    settings,
+    exchange: prepareExchange(settings),
+    skipped: new Set(settings.skipContainers),
+  };
+  return (raw) => decide(raw, prepared);
+}
+
+function decide(raw: unknown, prepared: Prepared): Injection {
+  const { settings } = prepared;
   const annotations = findAnnotations(raw);
   if ('denial' in annotations) return { ok: false, denials: [annotations.denial] };
   if (Object.hasOwn(annotations.value, MIRROR_ANNOTATION))
@@ -60,7 +80,7 @@ export function inject(raw: unknown, settings: InjectSettings): Injection {
       ],
     };
   }
-  return injectInto(pod, parsed.request, settings);
+  return injectInto(pod, parsed.request, prepared);
 }
 
 /** The API server refuses token volumes on the kubelet's static pods: such a pod is left as it is. */
@@ -74,16 +94,20 @@ function admitMirror(annotations: JsonObject, { prefix }: InjectSettings): Injec
   return { ok: true, operations: [], warnings };
 }
 
-function injectInto(pod: Pod, request: TokenRequest, settings: InjectSettings): Injection {
+function injectInto(
+  pod: Pod,
+  request: TokenRequest,
+  { settings, exchange, skipped }: Prepared,
+): Injection {
   const found: Findings = { operations: [], warnings: [], denials: [...findNameDenials(pod)] };
   const mode = request.mode ?? toDefaultMode(pod, settings);
   const startsAfter = findExchangeEnd(pod, request.initOrder);
-  const targets = findTargets({ pod, request, settings, startsAfter }, found.denials);
+  const targets = findTargets({ pod, request, settings, skipped, startsAfter }, found.denials);
   warnOfOddities(pod, request, found);
   patchVolumes(pod, toVolumes(request, settings), found);
   patchOthers(pod, targets, { request, settings, found });
   const wanted = listExchangeNames(pod, mode).map((name) =>
-    toExchangeContainer(name, { pod, request, settings, mode }),
+    toExchangeContainer(name, exchange, { pod, request, mode }),
   );
   found.operations.push(
     ...placeExchange(pod, { wanted, order: request.initOrder }, (name) => {
@@ -150,26 +174,23 @@ function patchOthers(
     found,
   }: { request: TokenRequest; settings: InjectSettings; found: Findings },
 ): void {
-  const isTarget = new Set(targets.map(({ container }) => container));
   const readOnlyVolumes = findReadOnlyVolumes(pod);
   const plans = new Map<string, AppPlan>();
   for (const { container, audiences } of targets) {
-    const key = audiences.map(({ name }) => name).join();
-    const plan =
-      plans.get(key) ?? toAppPlan(audiences, { settings, all: request.audiences, readOnlyVolumes });
-    plans.set(key, plan);
+    // Most containers get all, by the very same list.
+    const key = audiences === request.audiences ? '' : audiences.map(({ name }) => name).join();
+    let plan = plans.get(key);
+    if (!plan) {
+      plan = toAppPlan(audiences, { settings, all: request.audiences, readOnlyVolumes });
+      plans.set(key, plan);
+    }
     patchAppContainer(container, plan, found);
   }
-  for (const container of listForeignContainers(pod)) {
-    if (!isTarget.has(container)) {
-      found.denials.push(
-        ...findMountDenials(container, {
-          mountRoot: settings.mountRoot,
-          isTarget: false,
-          readOnlyVolumes,
-        }),
-      );
-    }
+  if (targets.length === pod.foreign.length) return;
+  const isTarget = new Set(targets.map(({ container }) => container));
+  const rules = { mountRoot: settings.mountRoot, isTarget: false, readOnlyVolumes };
+  for (const container of pod.foreign) {
+    if (!isTarget.has(container)) checkMounts(container, rules, found.denials);
   }
 }
 

@@ -7,6 +7,7 @@ import { createLogger, type Logger } from '../common/log.ts';
 import { exitOnSignal } from '../common/process.ts';
 import { describeFlags, EXIT_BAD_SETTINGS, SettingsError } from '../common/settings.ts';
 import { type Files, type FileWatch, findCertificateEnd, readFiles, watchFiles } from './files.ts';
+import { prepareInjection } from './inject.ts';
 import { createMetrics } from './metrics.ts';
 import { review } from './review.ts';
 import { createHandler } from './server.ts';
@@ -40,10 +41,15 @@ export interface RunningWebhook {
 export async function startWebhook({ settings, log, clock }: WebhookDeps): Promise<RunningWebhook> {
   const metrics = createMetrics();
   const initial = await readFiles(settings);
-  let injectSettings = toInjectSettings(settings, initial.brokerCa);
+  const prepare = (brokerCa: string | undefined) => {
+    const injectSettings = toInjectSettings(settings, brokerCa);
+    const decide = prepareInjection(injectSettings);
+    return (body: Uint8Array) => review(body, injectSettings, decide);
+  };
+  let answer = prepare(initial.brokerCa);
   let isStopping = false;
   const handler = createHandler({
-    review: (body) => review(body, injectSettings),
+    review: (body) => answer(body),
     metrics,
     log,
   });
@@ -67,7 +73,7 @@ export async function startWebhook({ settings, log, clock }: WebhookDeps): Promi
     log,
     clock,
     onChange: (next) => {
-      injectSettings = toInjectSettings(settings, next.brokerCa);
+      answer = prepare(next.brokerCa);
       server.reloadCertificate(toTls(next));
       metrics.setCertificateEnd(findCertificateEnd(next.cert));
     },

@@ -52,41 +52,41 @@ function isReadOnly(mount: JsonObject, readOnlyVolumes: ReadonlySet<unknown>): b
   return mount.readOnly === true || readOnlyVolumes.has(mount.name);
 }
 
-/** What the container's own mounts make impossible. */
-export function findMountDenials(
-  { list, index, name, mounts }: PodContainer,
+/** Adds to `denials` what the container's own mounts make impossible. */
+export function checkMounts(container: PodContainer, rules: MountRules, denials: Denial[]): void {
+  for (const mount of container.mounts) {
+    const denial = findMountDenial(container, mount, rules);
+    if (denial) denials.push(denial);
+  }
+}
+
+function findMountDenial(
+  { list, index, name }: PodContainer,
+  mount: JsonObject,
   { mountRoot, isTarget, readOnlyVolumes }: MountRules,
-): readonly Denial[] {
+): Denial | undefined {
   const where = () => `spec.${list}[${index}] (${quote(name)})`;
-  return mounts.flatMap((mount): readonly Denial[] => {
-    const path = toPlainPath(mount);
-    if (mount.name === IDENTITY_VOLUME || (mount.name === TOKENS_VOLUME && !isTarget)) {
-      return [
-        {
-          code: 'reserved_volume_mounted',
-          message: `${where()} mounts ${mount.name} at ${quote(path)}, which only Coatcheck may decide; allowed: no such mount`,
-        },
-      ];
-    }
-    if (!isTarget || isOurVolume(mount)) return [];
-    if (isAtOrBelow(path, mountRoot)) {
-      return [
-        {
-          code: 'mount_conflict',
-          message: `${where()} mounts ${quote(findText(mount, 'name') ?? '')} at ${quote(path)}, where the tokens go; allowed: any path outside ${mountRoot}`,
-        },
-      ];
-    }
-    if (isReadOnly(mount, readOnlyVolumes) && isAtOrBelow(mountRoot, path)) {
-      return [
-        {
-          code: 'mount_conflict',
-          message: `${where()} mounts ${quote(findText(mount, 'name') ?? '')} read-only at ${quote(path)}, above ${mountRoot}, so that the tokens could not be mounted; allowed: a writable mount, or any path that is not above`,
-        },
-      ];
-    }
-    return [];
-  });
+  const path = toPlainPath(mount);
+  if (mount.name === IDENTITY_VOLUME || (mount.name === TOKENS_VOLUME && !isTarget)) {
+    return {
+      code: 'reserved_volume_mounted',
+      message: `${where()} mounts ${mount.name} at ${quote(path)}, which only Coatcheck may decide; allowed: no such mount`,
+    };
+  }
+  if (!isTarget || isOurVolume(mount)) return undefined;
+  if (isAtOrBelow(path, mountRoot)) {
+    return {
+      code: 'mount_conflict',
+      message: `${where()} mounts ${quote(findText(mount, 'name') ?? '')} at ${quote(path)}, where the tokens go; allowed: any path outside ${mountRoot}`,
+    };
+  }
+  if (isReadOnly(mount, readOnlyVolumes) && isAtOrBelow(mountRoot, path)) {
+    return {
+      code: 'mount_conflict',
+      message: `${where()} mounts ${quote(findText(mount, 'name') ?? '')} read-only at ${quote(path)}, above ${mountRoot}, so that the tokens could not be mounted; allowed: a writable mount, or any path that is not above`,
+    };
+  }
+  return undefined;
 }
 
 /** Whether a mount meets our path by way of `/var/run` → `/run`, a link that most images have but not all. */

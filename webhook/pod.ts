@@ -21,6 +21,8 @@ export interface Pod {
   readonly annotations: JsonObject;
   readonly containers: readonly PodContainer[];
   readonly initContainers: readonly PodContainer[];
+  /** Those of both lists that are not ours, init containers first. */
+  readonly foreign: readonly PodContainer[];
   readonly volumes: readonly JsonObject[];
   /** As the API server will default it. */
   readonly restartPolicy: string;
@@ -31,12 +33,7 @@ class Malformed extends Error {}
 const EXCHANGE_NAMES: readonly string[] = [EXCHANGE_CONTAINER, EXCHANGE_INIT_CONTAINER];
 
 export function isExchangeName(name: string): boolean {
-  return EXCHANGE_NAMES.includes(name);
-}
-
-/** The pod's containers that are not ours, init containers first. */
-export function listForeignContainers(pod: Pod): readonly PodContainer[] {
-  return [...pod.initContainers, ...pod.containers].filter(({ name }) => !isExchangeName(name));
+  return name === EXCHANGE_CONTAINER || name === EXCHANGE_INIT_CONTAINER;
 }
 
 /** Sees a raw pod, or says which part of it has the wrong type. `annotations` were found before. */
@@ -50,11 +47,13 @@ export function readPod(
     const containers = readContainers(spec, 'containers');
     if (containers.length === 0)
       throw new Malformed('spec.containers must hold at least one container');
+    const initContainers = readContainers(spec, 'initContainers');
     return {
       spec,
       annotations,
       containers,
-      initContainers: readContainers(spec, 'initContainers'),
+      initContainers,
+      foreign: [...initContainers, ...containers].filter(({ name }) => !isExchangeName(name)),
       volumes: readObjects(spec, 'volumes', 'spec.volumes'),
       restartPolicy: findText(spec, 'restartPolicy') ?? 'Always',
     };
@@ -130,9 +129,10 @@ export function findNameDenials(pod: Pod): readonly Denial[] {
     if (pod.initContainers.filter((one) => one.name === name).length > 1)
       taken(`spec.initContainers holds ${name} twice; allowed: once`);
   }
-  const volumes = pod.volumes
-    .map((volume) => findText(volume, 'name') ?? '')
-    .filter((name) => name.startsWith('coatcheck-'));
+  const volumes = pod.volumes.flatMap((volume) => {
+    const name = findText(volume, 'name');
+    return name?.startsWith('coatcheck-') ? [name] : [];
+  });
   const seen = new Set<string>();
   const twice = volumes.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined) taken(`spec.volumes holds ${quote(twice)} twice; allowed: once`);

@@ -3,7 +3,7 @@
 import type { JsonObject } from '../common/protocol/admission.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { findMember, findObject } from './json.ts';
-import { listForeignContainers, type Pod } from './pod.ts';
+import type { Pod } from './pod.ts';
 import { findAmount } from './quantity.ts';
 
 const NAMES = ['cpu', 'memory'] as const;
@@ -22,7 +22,7 @@ export function toResources(pod: Pod, settings: InjectSettings): JsonObject {
 
 /** Whether every container of the pod has limits for both, and requests that say nothing else. */
 function isGuaranteed(pod: Pod): boolean {
-  return listForeignContainers(pod).every(({ raw }) => {
+  return pod.foreign.every(({ raw }) => {
     const resources = findObject(raw, 'resources') ?? {};
     const limits = findObject(resources, 'limits') ?? {};
     const requests = findObject(resources, 'requests') ?? {};

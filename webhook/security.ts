@@ -2,7 +2,7 @@
 // with another uid makes the kubelet write every projected token of the pod 0644 instead of 0600 (seen).
 import type { Json, JsonObject } from '../common/protocol/admission.ts';
 import { findMember, findObject } from './json.ts';
-import { listForeignContainers, type Pod } from './pod.ts';
+import type { Pod, PodContainer } from './pod.ts';
 
 /** The securityContext for this pod. */
 export function toSecurityContext(pod: Pod): JsonObject {
@@ -22,9 +22,11 @@ export function toSecurityContext(pod: Pod): JsonObject {
 
 /** The one uid all containers of others run with, where each states it or inherits it from the pod. */
 function findUniformUid(pod: Pod, podUid: Json | undefined): number | undefined {
-  const uids = new Set(listForeignContainers(pod).map(({ raw }) => findUid(raw) ?? podUid));
-  const [uid] = uids;
-  return uids.size === 1 && typeof uid === 'number' ? uid : undefined;
+  const uidOf = ({ raw }: PodContainer) => findUid(raw) ?? podUid;
+  const [first] = pod.foreign;
+  const uid = first && uidOf(first);
+  if (typeof uid !== 'number') return undefined;
+  return pod.foreign.every((container) => uidOf(container) === uid) ? uid : undefined;
 }
 
 function findUid(owner: JsonObject): Json | undefined {

@@ -5,7 +5,7 @@ import { didYouMean } from '../common/spelling.ts';
 import type { TokenRequest } from './annotations.ts';
 import { type Denial, type DenialCode, toShown } from './errors.ts';
 import type { InjectSettings } from './inject-settings.ts';
-import { isExchangeName, listForeignContainers, type Pod, type PodContainer } from './pod.ts';
+import { isExchangeName, type Pod, type PodContainer } from './pod.ts';
 
 /** One container and the audiences it gets, at least one, in the pod's order. */
 export interface Target {
@@ -16,26 +16,30 @@ export interface Target {
 interface TargetOptions {
   readonly pod: Pod;
   readonly request: TokenRequest;
-  readonly settings: InjectSettings;
+  readonly settings: Pick<InjectSettings, 'prefix'>;
+  /** The operator's skip list. */
+  readonly skipped: ReadonlySet<string>;
   /** Init containers with a greater index start after the exchange. */
   readonly startsAfter: number;
 }
 
 /** The containers that get a token, in the pod's order; what is wrong with those that were named goes to `denials`. */
 export function findTargets(options: TargetOptions, denials: Denial[]): readonly Target[] {
-  const { pod, request, settings, startsAfter } = options;
-  const containers = listForeignContainers(pod);
-  const named = checkNamed(options, containers, denials);
-  const skipped = new Set(settings.skipContainers);
+  const { pod, request, settings, skipped, startsAfter } = options;
   const isDefault = ({ list, index, name }: PodContainer) =>
     !skipped.has(name) && (list === 'containers' || index > startsAfter);
-  const targets = containers.flatMap((container) => {
-    const audiences = request.audiences.filter(({ name }) => {
-      const list = named.get(name) ?? named.get('');
-      return list ? list.has(container.name) : isDefault(container);
-    });
-    return audiences.length > 0 ? [{ container, audiences }] : [];
-  });
+  const targets: Target[] = [];
+  const isNamed = request.containers !== undefined || request.containersByAudience.size > 0;
+  const named = isNamed && checkNamed(options, pod.foreign, denials);
+  for (const container of pod.foreign) {
+    const audiences = named
+      ? request.audiences.filter(({ name }) => {
+          const list = named.get(name) ?? named.get('');
+          return list ? list.has(container.name) : isDefault(container);
+        })
+      : isDefault(container) && request.audiences;
+    if (audiences && audiences.length > 0) targets.push({ container, audiences });
+  }
   if (targets.length === 0 && denials.length === 0) {
     const key = `${settings.prefix}containers`;
     denials.push({
