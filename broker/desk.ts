@@ -46,7 +46,7 @@ export interface Desk {
   /** Never rejects. */
   grant(request: GrantRequest, context: RequestContext): Promise<Settled>;
   /** Gives a live stored token more life, decided anew by what its subject proved. Never rejects. */
-  renew(token: LiveToken, context: RequestContext): Promise<Settled>;
+  renew(token: Pick<LiveToken, 'stored' | 'tokenId'>, context: RequestContext): Promise<Settled>;
   /** Records that a token was revoked. */
   recordRevoked(token: RevokedToken, context: RequestContext): Settled;
   /** Records the refusal of a request that never came to a decision. */

@@ -1,16 +1,14 @@
 // `/api/v1/keys`: the signing keys by name. No private half is ever shown, and none is taken in.
-import { z } from 'zod';
 import { BrokerError } from '../../errors.ts';
 import { StoreError } from '../../store/store.ts';
 import type { KeyAdmin, KeyReport } from '../../tokens/key-admin.ts';
 import type { AdminDeps } from './deps.ts';
 import { RequestRefused } from './errors.ts';
 import { defineRoute } from './route.ts';
-import { keyList, keysRewrapped, keyView } from './schemas.ts';
+import { keyList, keysRewrapped, keyView, nothing } from './schemas.ts';
 import { toDefined, toTime } from './views.ts';
 
 const PATH = '/api/v1/keys';
-const nothing = z.strictObject({});
 
 const list = defineRoute({
   method: 'GET',

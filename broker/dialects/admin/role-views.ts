@@ -1,8 +1,9 @@
 // Roles as the admin API shows them: what the registry says of each, and what the store adds to those of the API.
 import type { RoleView } from '../../../common/protocol/admin-api.ts';
 import { BrokerError } from '../../errors.ts';
+import type { RoleReport } from '../../roles/report.ts';
 import type { StoredRole } from '../../store/store.ts';
-import type { AdminDeps, RoleReport } from './deps.ts';
+import type { AdminDeps } from './deps.ts';
 import { RequestRefused } from './errors.ts';
 import { toDefined, toTime } from './views.ts';
 
@@ -20,7 +21,7 @@ export function findReport(name: string, { roles }: AdminDeps): RoleReport | und
 }
 
 export function toRoleView(
-  report: RoleReport,
+  report: Omit<RoleReport, 'writtenAt'>,
   { deps, stored }: { deps: AdminDeps; stored: StoredRoles },
 ): RoleView {
   const row = report.source === 'api' ? stored.get(report.name) : undefined;

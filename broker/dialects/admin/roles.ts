@@ -82,9 +82,12 @@ const remove = defineRoute({
       checkName(name, deps);
       throw new BrokerError('not_found');
     }
-    if (!isRevoking || !deps.revocation) return { body: { name } };
-    const done = await deps.revocation.revokeWhere({ role: name }, caller.subject);
-    const { revoked, deniedBefore } = done;
+    if (!isRevoking) return { body: { name } };
+    const { tokens: revoked, denial } = await deps.revoker.revokeWhere(
+      { role: name },
+      caller.subject,
+    );
+    const deniedBefore = denial?.issuedBefore;
     const body = {
       name,
       revoked,

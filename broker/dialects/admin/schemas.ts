@@ -254,9 +254,7 @@ export const tokensRevoked = z
     note: z.string().optional(),
   })
   .meta({ id: 'TokensRevoked' });
-export const tokenRenew = z
-  .strictObject({ ttl: duration.optional() })
-  .meta({ id: 'TokenRenew', description: 'Absent: as long as at first' });
+export const nothing = z.strictObject({}).meta({ id: 'Nothing', description: 'An empty object' });
 
 const jwks = z
   .strictObject({

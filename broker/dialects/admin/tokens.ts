@@ -1,7 +1,7 @@
 // `/api/v1/tokens`: what lives, static tokens, and the end of tokens: one, one's own, or all that fit.
 import { z } from 'zod';
 import type { TokensRevoked } from '../../../common/protocol/admin-api.ts';
-import { BrokerError } from '../../errors.ts';
+import { BrokerError, REASONS } from '../../errors.ts';
 import type { StoredToken } from '../../store/store.ts';
 import { isAccessor } from '../../tokens/opaque.ts';
 import { isWithinReach, type Reach } from './authorization.ts';
@@ -13,8 +13,8 @@ import {
   accessor,
   listOf,
   namespaceQuery,
+  nothing,
   tokenQuery,
-  tokenRenew,
   tokensRevoke,
   tokensRevoked,
   tokenView,
@@ -89,15 +89,15 @@ const renewOwn = defineRoute({
   method: 'POST',
   path: `${PATH}/self/renew`,
   operation: 'renewOwnToken',
-  summary: "Prolongs the caller's own token, as far as it may live",
+  summary: "Prolongs the caller's own token, decided anew by the roles of now",
   needs: 'own',
   audited: true,
   needsStore: true,
-  body: tokenRenew,
+  body: nothing,
   answers: { 200: { description: 'The token as it is now', schema: tokenView } },
-  refusals: ['not_found', 'beyond_own'],
-  run: async ({ caller, body }, deps) =>
-    renew(await getOwn(caller.token?.accessor, deps), { ttlSeconds: body.ttl, deps }),
+  refusals: ['conflict', 'not_found'],
+  run: async ({ caller, correlationId }, deps) =>
+    renew(await getOwn(caller.token?.accessor, deps), { deps, correlationId }),
 });
 
 const get = defineRoute({
@@ -137,17 +137,17 @@ const renewOne = defineRoute({
   method: 'POST',
   path: `${PATH}/{accessor}/renew`,
   operation: 'renewToken',
-  summary: 'Prolongs a stored token, as far as it may live',
+  summary: 'Prolongs an opaque client token, decided anew by the roles of now',
   needs: may('update'),
   audited: true,
   needsStore: true,
   params: z.strictObject({ accessor }),
   query: namespaceQuery,
-  body: tokenRenew,
+  body: nothing,
   answers: { 200: { description: 'The token as it is now', schema: tokenView } },
-  refusals: ['not_found', 'beyond_own'],
-  run: async ({ params, reach, body }, deps) =>
-    renew(await getStored(params.accessor, reach, deps), { ttlSeconds: body.ttl, deps }),
+  refusals: ['conflict', 'not_found'],
+  run: async ({ params, reach, correlationId }, deps) =>
+    renew(await getStored(params.accessor, reach, deps), { deps, correlationId }),
 });
 
 const endMany = defineRoute({
@@ -178,11 +178,11 @@ const endMany = defineRoute({
     if ((asked.namespace ?? query.namespace) !== (query.namespace ?? asked.namespace))
       throw invalid('namespace', 'must be that of the query');
     const filter = limitFilter(reach, toFilter({ ...asked, ...inQuery }));
-    const done = await getRevocation(deps).revokeWhere(
+    const { tokens: revoked, denial } = await deps.revoker.revokeWhere(
       { ...filter, ...(kind && { kind }) },
       caller.subject,
     );
-    const { revoked, deniedBefore } = done;
+    const deniedBefore = denial?.issuedBefore;
     const result: TokensRevoked & { note?: string } = {
       revoked,
       ...(deniedBefore !== undefined && {
@@ -222,7 +222,7 @@ async function revokeJwt(
   id: string,
   { caller, deps }: Omit<Ending, 'reach'>,
 ): Promise<AdminAnswer> {
-  await getRevocation(deps).revokeJwt(id, caller.subject);
+  await deps.revoker.revokeByTokenId(id, caller.subject);
   return {
     body: { revoked: 0, note: 'the JWT of this id is refused by a deny rule' },
     facts: { token: id },
@@ -231,16 +231,19 @@ async function revokeJwt(
 
 async function renew(
   token: StoredToken,
-  { ttlSeconds, deps }: { ttlSeconds: number | undefined; deps: AdminDeps },
+  { deps, correlationId }: { deps: AdminDeps; correlationId: string },
 ): Promise<AdminAnswer> {
-  if (!deps.renew) throw new BrokerError('store_missing');
-  await deps.renew(token, ttlSeconds);
+  const { decision } = await deps.renew(token, { correlationId, dialect: 'admin' });
+  const { outcome, reason = 'internal' } = decision;
+  if (outcome === 'failure') throw new BrokerError(reason, decision.detail);
+  if (outcome === 'deny')
+    throw new RequestRefused('conflict', [
+      { path: '', problem: `it is not renewed: ${REASONS[reason].text}` },
+    ]);
   const now = await getStore(deps).tokens.findByHash(token.hash);
   if (!now) throw new BrokerError('not_found');
-  return {
-    body: toTokenView(now),
-    facts: { token: now.accessor, expiresAt: toTime(now.expiresAt) },
-  };
+  const body = toTokenView(now);
+  return { body, facts: { token: now.accessor, expiresAt: body.expiresAt } };
 }
 
 async function getStored(id: string, reach: Reach, deps: AdminDeps): Promise<StoredToken> {
@@ -265,11 +268,6 @@ async function getJwt(id: string, reach: Reach, deps: AdminDeps) {
 function getStore({ store }: AdminDeps): NonNullable<AdminDeps['store']> {
   if (!store) throw new BrokerError('store_missing');
   return store;
-}
-
-function getRevocation({ revocation }: AdminDeps): NonNullable<AdminDeps['revocation']> {
-  if (!revocation) throw new BrokerError('store_missing');
-  return revocation;
 }
 
 function invalid(path: string, problem: string): RequestRefused {
