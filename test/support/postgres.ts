@@ -52,11 +52,15 @@ export function findPostgresLack(): string | undefined {
 const shared: { server?: Promise<TestPostgres> } = {};
 
 export function getPostgres(): Promise<TestPostgres> {
-  shared.server ??= startServer();
+  shared.server ??= startPostgres();
   return shared.server;
 }
 
-async function startServer(): Promise<TestPostgres> {
+/**
+ * A server of its own. Without `isDurable` it does not wait for the disk: what it acknowledged survives the end of its
+ * processes all the same, only not that of the machine.
+ */
+export async function startPostgres({ isDurable = false } = {}): Promise<TestPostgres> {
   const bin = path.join(prepareBinaries(), 'bin');
   const folder = mkdtempSync(path.join(tmpdir(), 'coatcheck-postgres-'));
   if (IS_ROOT) chownSync(folder, NOBODY, NOBODY);
@@ -85,7 +89,20 @@ async function startServer(): Promise<TestPostgres> {
   function launch(): void {
     child = spawn(
       path.join(bin, 'postgres'),
-      ['-D', data, '-h', '127.0.0.1', '-p', String(port), '-k', '', '-c', 'max_connections=200'],
+      [
+        '-D',
+        data,
+        '-h',
+        '127.0.0.1',
+        '-p',
+        String(port),
+        '-k',
+        '',
+        '-c',
+        'max_connections=200',
+        '-c',
+        `fsync=${isDurable ? 'on' : 'off'}`,
+      ],
       { ...AS_NOBODY, cwd: folder, stdio: 'ignore' },
     );
     // It must not keep the test process alive; the watchdog ends it.
