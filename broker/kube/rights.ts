@@ -57,6 +57,8 @@ export interface RightsCheckOptions {
   readonly access: Pick<AccessReviews, 'canI'>;
   /** Asked each time: roles that come later may need more. */
   readonly findNeeded: () => readonly NeededRight[];
+  /** After each time. */
+  readonly onChecked?: () => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -97,15 +99,20 @@ export function createRightsCheck(options: RightsCheckOptions): RightsCheck {
     missing = next;
   }
 
+  async function checkAndTell(): Promise<void> {
+    await check();
+    options.onChecked?.();
+  }
+
   return {
     missing: () => [...missing],
     check,
     start: async () => {
-      await check();
+      await checkAndTell();
       const loop = async () => {
         while (!stopping.signal.aborted) {
           await clock.sleep(RECHECK_MS, stopping.signal).catch(() => undefined);
-          if (!stopping.signal.aborted) await check();
+          if (!stopping.signal.aborted) await checkAndTell();
         }
       };
       running = loop();

@@ -24,8 +24,8 @@ export interface RoleStatusWriter {
 export interface RoleStatusOptions {
   readonly client: Pick<KubeClient, 'patch'>;
   readonly findObjects: () => ReadonlyMap<string, RoleObject>;
-  /** Undefined: nothing to say about this one yet. */
-  readonly findVerdict: (object: RoleObject) => RoleVerdict | undefined;
+  /** What is said about roles at this moment; undefined: nothing yet. */
+  readonly createVerdicts: () => (object: RoleObject) => RoleVerdict | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -41,7 +41,7 @@ const CONFLICT = 409;
 const NOT_FOUND = 404;
 
 export function createRoleStatusWriter(options: RoleStatusOptions): RoleStatusWriter {
-  const { client, findObjects, findVerdict, clock, random, log } = options;
+  const { client, findObjects, createVerdicts, clock, random, log } = options;
   const queue = new Set<string>();
   /** Name → what was last written, or found already written. */
   const told = new Map<string, string>();
@@ -49,17 +49,16 @@ export function createRoleStatusWriter(options: RoleStatusOptions): RoleStatusWr
   let running: Promise<void> | undefined;
   let loggedAt: number | undefined;
 
-  function consider(object: RoleObject): void {
+  function consider(object: RoleObject, verdict: RoleVerdict | undefined): void {
     const { name } = object;
-    const wanted = findWanted(object);
+    const wanted = findWanted(object, verdict);
     if (!wanted || wanted.isStored) {
       queue.delete(name);
       if (wanted) told.set(name, wanted.key);
     } else if (told.get(name) !== wanted.key) queue.add(name);
   }
 
-  function findWanted(object: RoleObject) {
-    const verdict = findVerdict(object);
+  function findWanted(object: RoleObject, verdict: RoleVerdict | undefined) {
     if (!verdict) return undefined;
     const bounded = bound(verdict);
     const key = JSON.stringify([object.uid, object.generation, bounded]);
@@ -73,7 +72,7 @@ export function createRoleStatusWriter(options: RoleStatusOptions): RoleStatusWr
       if (name === undefined || stopping.signal.aborted) return;
       queue.delete(name);
       const object = findObjects().get(name);
-      const wanted = object && findWanted(object);
+      const wanted = object && findWanted(object, createVerdicts()(object));
       if (wanted && !wanted.isStored && told.get(name) !== wanted.key) await write(object, wanted);
     }
   }
@@ -119,7 +118,8 @@ export function createRoleStatusWriter(options: RoleStatusOptions): RoleStatusWr
     refresh: () => {
       const objects = findObjects();
       for (const name of told.keys()) if (!objects.has(name)) told.delete(name);
-      for (const object of objects.values()) consider(object);
+      const findVerdict = createVerdicts();
+      for (const object of objects.values()) consider(object, findVerdict(object));
       startWork();
     },
     stop: async () => {

@@ -66,7 +66,7 @@ describe('status of TokenRoles', () => {
     const writer = createRoleStatusWriter({
       client,
       findObjects: () => source.objects,
-      findVerdict: () => replica.verdict,
+      createVerdicts: () => () => replica.verdict,
       clock,
       random: () => 0.5,
       log,
