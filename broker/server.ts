@@ -1,7 +1,13 @@
 // The broker's HTTP face: the hot route first, metadata, then typed answers for whatever is left. One error handler, and
 // a correlation id of our own on every answer.
 import type { IncomingMessage, RequestListener } from 'node:http';
-import express, { type ErrorRequestHandler, type Request, type Response } from 'express';
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express';
 import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import {
@@ -32,17 +38,13 @@ export interface ServerDeps {
   readonly log: Logger;
   readonly clock: Clock;
   readonly newCorrelationId: () => string;
+  /** Everything below `/api`; absent where it has a listener of its own. */
+  readonly admin?: RequestHandler;
 }
 
 /** The express application; `next` is called for nothing, every request is answered here. */
 export function createApp(deps: ServerDeps): RequestListener {
-  const app = express();
-  app.disable('x-powered-by').disable('etag');
-  app.set('query parser', false).set('strict routing', true).set('case sensitive routing', true);
-  app.use((request, response, next) => {
-    begin(request, response, deps);
-    next();
-  });
+  const app = createEmptyApp(deps);
   const endpoints: readonly (readonly [string, Endpoint])[] = [
     [PATH_TOKEN, deps.tokenEndpoint],
     [PATH_INTROSPECT, deps.introspectionEndpoint],
@@ -61,10 +63,36 @@ export function createApp(deps: ServerDeps): RequestListener {
   }
   for (const [path] of endpoints)
     app.all(path, (_request, response) => refuseMethod(response, path, 'POST'));
+  if (deps.admin) app.use(deps.admin);
+  return finish(app, deps);
+}
+
+/** The application of a listener that serves the admin API alone. */
+export function createAdminApp(admin: RequestHandler, deps: FrameDeps): RequestListener {
+  const app = createEmptyApp(deps);
+  app.use(admin);
+  return finish(app, deps);
+}
+
+type FrameDeps = Pick<ServerDeps, 'metrics' | 'log' | 'clock' | 'newCorrelationId'>;
+
+function createEmptyApp(deps: FrameDeps): Express {
+  const app = express();
+  app.disable('x-powered-by').disable('etag');
+  app.set('query parser', false).set('strict routing', true).set('case sensitive routing', true);
+  app.use((request, response, next) => {
+    begin(request, response, deps);
+    next();
+  });
+  return app;
+}
+
+/** What no route took is answered here. */
+function finish(app: Express, { log }: FrameDeps): RequestListener {
   app.use(() => {
     throw new BrokerError('not_found');
   });
-  app.use(createErrorHandler(deps.log));
+  app.use(createErrorHandler(log));
   return (request, response) => {
     request.url = toOriginForm(request.url ?? '/');
     app(request, response);
@@ -91,7 +119,7 @@ interface Locals {
 function begin(
   request: Request,
   response: Response,
-  { metrics, clock, newCorrelationId }: ServerDeps,
+  { metrics, clock, newCorrelationId }: FrameDeps,
 ): void {
   const locals = response.locals as Locals;
   locals.correlationId = newCorrelationId();

@@ -30,6 +30,8 @@ export interface ClusterWithKeys {
   findLoadedAt(): number | undefined;
   /** Whether there are keys, and not past their staleness. */
   hasUsableKeys(): boolean;
+  /** Those at hand, for lists; empty where there are none or they are too old. */
+  usableKeys(): readonly Pick<VerificationKey, 'kid' | 'algorithms'>[];
 }
 
 export interface ClusterKeys {
@@ -115,6 +117,7 @@ function toClusterWithKeys(cluster: Cluster, cache: KeyCache): ClusterWithKeys {
     refresh: cache.refresh,
     findLoadedAt: () => cache.loadedAt,
     hasUsableKeys: () => cache.findUsable() !== undefined,
+    usableKeys: () => cache.findUsable() ?? [],
   };
   return withKeys;
 }
