@@ -9,13 +9,22 @@ interface Binding extends Manifest {
   readonly subjects: readonly { readonly kind: string; readonly name: string }[];
 }
 
+const REVIEWS = [
+  { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+  { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
+];
+const TOKEN_ROLES = [
+  { apiGroups: ['auth.example.io'], resources: ['tokenroles'], verbs: ['get', 'list', 'watch'] },
+  { apiGroups: ['auth.example.io'], resources: ['tokenroles/status'], verbs: ['patch'] },
+];
+const NAMESPACES = [
+  { apiGroups: [''], resources: ['namespaces'], verbs: ['get', 'list', 'watch'] },
+];
 const GRANTS = [
   {
     to: 'coatcheck-broker',
     role: 'ClusterRole coatcheck-broker',
-    rules: [
-      { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
-    ],
+    rules: [...REVIEWS, ...TOKEN_ROLES],
   },
   // Kubernetes' own: GET of the issuer's public documents.
   {
@@ -83,9 +92,26 @@ describe('rights from the chart', () => {
     expect(used.toSorted()).to.deep.equal(accounts.toSorted());
   });
 
-  it('do not grow with any value', () => {
-    const rules = renderChart(toUnusualValues(createCa())).ofKind('ClusterRole');
-    expect(rules.map((role) => role.rules)).to.deep.equal([GRANTS[0]?.rules]);
+  it('are fewer without TokenRoles, more by namespaces where roles may select them, and not by any other value', () => {
+    const rulesOf = (values: object) =>
+      renderChart(values)
+        .ofKind('ClusterRole')
+        .map((role) => role.rules);
+    expect(rulesOf({ broker: { tokenRoles: { enabled: false } } })).to.deep.equal([REVIEWS]);
+    expect(rulesOf({ broker: { namespaceSelectors: true } })).to.deep.equal([
+      [...REVIEWS, ...TOKEN_ROLES, ...NAMESPACES],
+    ]);
+    expect(rulesOf(toUnusualValues(createCa()))).to.deep.equal([[...REVIEWS, ...NAMESPACES]]);
+  });
+
+  it('give nobody the right to write TokenRoles, which is to grant credentials', () => {
+    for (const role of ofKind('ClusterRole')) {
+      const rules = role.rules as { resources: string[]; verbs: string[] }[];
+      const verbs = rules
+        .filter(({ resources }) => resources.includes('tokenroles'))
+        .flatMap((rule) => rule.verbs);
+      expect(verbs).to.not.include.oneOf(['create', 'update', 'patch', 'delete', '*']);
+    }
   });
 
   it('reach nothing of the node: no host namespaces, paths or ports, no privileges', () => {

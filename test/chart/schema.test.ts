@@ -107,6 +107,24 @@ const BAD: readonly Bad[] = [
     fine: { clusters: [{ name: 'a', kind: 'kubernetes', keys: { file: 'a' } }] },
   },
   {
+    name: 'a remote cluster without keys',
+    values: { clusters: [{ name: 'a', kind: 'kubernetes', issuer: 'https://a.example' }] },
+    says: "missing property 'keys'",
+    fine: {
+      clusters: [
+        { name: 'a', kind: 'kubernetes', issuer: 'https://a.example', validation: 'review' },
+      ],
+    },
+  },
+  {
+    name: 'a remote cluster with hybrid and no keys to check by',
+    values: { clusters: [{ name: 'a', kind: 'kubernetes', validation: 'hybrid' }] },
+    says: '/clusters/0',
+    fine: {
+      clusters: [{ name: 'a', kind: 'kubernetes', validation: 'hybrid', keys: { file: 'a' } }],
+    },
+  },
+  {
     name: 'a role without an audience',
     values: { roles: { a: { subjects: ROLE.subjects } } },
     says: "missing property 'audience'",

@@ -19,6 +19,7 @@ const COLLECTIONS: Readonly<Record<string, string>> = {
   Deployment: '/apis/apps/v1/namespaces/{}/deployments',
   NetworkPolicy: '/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies',
   PodDisruptionBudget: '/apis/policy/v1/namespaces/{}/poddisruptionbudgets',
+  CustomResourceDefinition: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
   ClusterRole: '/apis/rbac.authorization.k8s.io/v1/clusterroles',
   ClusterRoleBinding: '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings',
   MutatingWebhookConfiguration:

@@ -76,6 +76,8 @@ describe('chart, step 2: a release', function () {
         namespaceSelector: { matchLabels: { 'coatcheck-test': release } },
       },
       broker: { replicas: 0 },
+      // On somebody else's cluster it is not ours to bring, nor to take away.
+      crds: { install: cluster.facts.isOurs },
     };
     const { code, stdout, stderr } = helm(['install', release, CHART, '-f', '-'], values);
     expect(code, stderr).to.equal(0);
@@ -239,5 +241,27 @@ describe('chart, step 2: a release', function () {
       'name',
     ]);
     expect(left.stdout).to.equal('');
+  });
+
+  it('leaves the CRD, and a TokenRole in it, and is installed over both again', async function () {
+    if (!cluster.facts.isOurs) return this.skip();
+    const role = { kind: 'TokenRole', apiVersion: 'auth.example.io/v1alpha1' };
+    const spec = { audience: 'kept', subjects: [{ namespace: 'a', serviceAccount: 'b' }] };
+    const made = await cluster.kubectl(['create', '-f', '-'], {
+      ...role,
+      metadata: { name: 'kept' },
+      spec,
+    });
+    expect(made.code, made.stderr).to.equal(0);
+    const values = { webhook: { replicas: 0 }, broker: { replicas: 0 } };
+    const again = helm(['install', release, CHART, '-f', '-'], values);
+    expect(again.code, again.stderr).to.equal(0);
+    isInstalled = true;
+    helm(['uninstall', release]);
+    isInstalled = false;
+    const kept = await cluster.kubectl(['get', 'troles', '-o', 'name']);
+    expect(kept.stdout.trim()).to.equal('tokenrole.auth.example.io/kept');
+    await cluster.kubectl(['delete', 'crd', 'tokenroles.auth.example.io']);
+    return undefined;
   });
 });

@@ -62,7 +62,9 @@ export function toUsualValues(
       preStopSeconds: 0,
       namespaceSelector: { matchLabels: namespaceLabels },
     },
-    broker: { preStopSeconds: 0 },
+    broker: { preStopSeconds: 0, tokenRoles: { enabled: false } },
+    // The cluster has room for one CRD, and for many installations; suites of its own show it (token-roles).
+    crds: { install: false },
     cluster: { name: 'main', issuers: ['https://kubernetes.default.svc.cluster.local'] },
   };
 }
