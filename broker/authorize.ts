@@ -103,7 +103,7 @@ type Draft = { -readonly [Name in keyof Decision]?: Decision[Name] };
 /** @returns a function that never rejects: a failure of ours is a decision too, and is recorded like one. */
 export function createAuthorize(deps: AuthorizeDeps): Authorize {
   return async (request, context) => {
-    const draft: Draft = {};
+    const draft: Draft = { dialect: context.dialect };
     if (request.roleName !== undefined) draft.requestedRole = request.roleName;
     try {
       draft.grant = await decide(request, deps, draft);
@@ -262,11 +262,14 @@ function chooseRole(step: {
   draft: Draft;
 }): Role {
   const { subject, audience, request, deps, draft } = step;
-  const { roleName } = request;
+  const { roleName, scopes } = request;
+  const { dialect } = draft;
   const resolution = deps.resolve({
     subject,
     audience,
     ...(roleName !== undefined && { roleName }),
+    ...(scopes && { scopes }),
+    ...(dialect !== undefined && { dialect }),
   });
   draft.tried = resolution.tried;
   if (!resolution.ok)

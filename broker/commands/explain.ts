@@ -27,7 +27,9 @@ import { createClusterKeys } from '../identity/cluster-keys.ts';
 import type { Cluster } from '../identity/clusters.ts';
 import { createValidator } from '../identity/validate.ts';
 import { createVerifier } from '../identity/verify.ts';
+import { type NamespaceLabels, NO_NAMESPACES } from '../roles/namespaces.ts';
 import { resolveRole } from '../roles/resolve.ts';
+import { indexRoles } from '../roles/role-index.ts';
 import { createFileSource } from '../roles/sources/file.ts';
 import { BROKER_SETTINGS } from '../settings.ts';
 
@@ -64,6 +66,13 @@ const EXPLAIN_SETTINGS = {
     flagOnly: true,
     default: [],
     doc: "Scopes to ask for, separated by commas; all of the role's otherwise",
+  }),
+  namespaceLabels: list({
+    flagOnly: true,
+    default: [],
+    pattern: /^[^=]+=[^=]*$/,
+    allowed: 'key=value',
+    doc: "Labels of the token's namespace, as key=value separated by commas: without them no namespaceSelector fits, because nobody is asked for them",
   }),
   output: oneOf({
     flagOnly: true,
@@ -182,6 +191,8 @@ async function explain(
   await Promise.all([roles.reload(), ...keys.clusters.map((cluster) => cluster.refresh())]);
   for (const problem of roles.problems()) io.stderr(`warning: ${problem}\n`);
   const ownCluster = clusters.find(({ own }) => own)?.name ?? '';
+  const index = indexRoles(roles.current());
+  const namespaces = toNamespaces(settings.namespaceLabels);
   const authorize = createAuthorize({
     validate: createValidator({
       clusters,
@@ -192,7 +203,7 @@ async function explain(
       // A person's laptop has no credential to ask with; the decision says that nobody was asked.
       asksForReviews: false,
     }).validate,
-    resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
+    resolve: (query) => resolveRole(index, query, { ownCluster, namespaces, triesAll: true }),
     clock,
     maxTtlSeconds: settings.maxTokenTtlSeconds,
   });
@@ -204,7 +215,15 @@ async function explain(
       ...(role !== undefined && { roleName: role }),
       ...(scope.length > 0 && { scopes: scope }),
     },
-    { correlationId: randomUUID(), dialect: 'explain' },
+    // As the token endpoint, because a condition may ask whose way a request came in.
+    { correlationId: randomUUID(), dialect: 'oauth' },
   );
-  return sealRecord(toDecisionRecord(decision)).record;
+  return sealRecord(toDecisionRecord({ ...decision, dialect: 'explain' })).record;
+}
+
+/** What the command line says of the token's namespace; only roles with a namespaceSelector ask. */
+function toNamespaces(labels: readonly string[]): NamespaceLabels {
+  if (labels.length === 0) return NO_NAMESPACES;
+  const known = Object.fromEntries(labels.map((label) => label.split('=', 2)));
+  return { find: () => known, isReady: () => true };
 }
