@@ -2,10 +2,13 @@
 // tests do either. Everything from outside (clock, keys, ids, streams) comes in here.
 import { randomBytes } from 'node:crypto';
 import type { RequestListener } from 'node:http';
+import type { RequestHandler } from 'express';
 import type { Clock } from '../common/clock.ts';
+import type { AccessReviews } from '../common/kube/access.ts';
 import type { Logger } from '../common/log.ts';
+import { type Admin, type BootstrapOptions, createAdmin, createReviewTimes } from './admin.ts';
 import { type AuditSink, type AuditStream, createAuditSink } from './audit.ts';
-import { createAuthorize } from './authorize.ts';
+import { type AuthorizeDeps, createAuthorize } from './authorize.ts';
 import type { CaBundle } from './ca-bundle.ts';
 import { createDecisionWriter, withDecisions } from './decisions.ts';
 import { createDesk } from './desk.ts';
@@ -19,10 +22,12 @@ import { createValidator, type Validator } from './identity/validate.ts';
 import { createVerifier } from './identity/verify.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import type { Receivers } from './receivers.ts';
+import { createRegistry, type RoleRegistry } from './roles/registry.ts';
 import { resolveRole } from './roles/resolve.ts';
 import type { RoleLimits } from './roles/schema.ts';
-import { createFileSource, type FileSource } from './roles/sources/file.ts';
-import { createApp } from './server.ts';
+import { createApiSource } from './roles/sources/api.ts';
+import { createFileSource } from './roles/sources/file.ts';
+import { createAdminApp, createApp } from './server.ts';
 import { LONGEST_TOKEN_SECONDS } from './settings.ts';
 import { startStore } from './store/lifecycle.ts';
 import { createMirror, type Mirror } from './store/mirror.ts';
@@ -30,7 +35,7 @@ import type { Store } from './store/store.ts';
 import { createTokenServices } from './token-services.ts';
 import type { KeyAdmin } from './tokens/key-admin.ts';
 import type { KeySource } from './tokens/keys.ts';
-import type { RandomBytes } from './tokens/opaque.ts';
+import { hashToken, type RandomBytes } from './tokens/opaque.ts';
 import type { StoredKeys } from './tokens/stored-keys.ts';
 import { toRoleTag } from './tokens/token-id.ts';
 
@@ -73,6 +78,13 @@ export interface BrokerOptions {
   readonly newId: () => string;
   /** For opaque tokens; the system's generator unless a test gives its own. */
   readonly randomBytes?: RandomBytes;
+  /** What the API server of the own cluster says of ServiceAccounts at the admin API; absent: they have no power there. */
+  readonly accessReviews?: Pick<AccessReviews, 'can'>;
+  /** Only with a store. */
+  readonly bootstrap?: BootstrapOptions;
+  readonly maxStaticTokenTtlSeconds?: number;
+  /** The admin API is not among what `handler` answers, but has one of its own. */
+  readonly isAdminApart?: boolean;
   /** Metrics of the process itself too; once per process. */
   readonly withProcessMetrics?: boolean;
 }
@@ -80,9 +92,11 @@ export interface BrokerOptions {
 export interface Broker {
   /** Answers every request of the token endpoint, the metadata, and whatever else comes. */
   readonly handler: RequestListener;
+  /** Answers the admin API and nothing else. */
+  readonly adminHandler: RequestListener;
   readonly metrics: Metrics;
   readonly audit: AuditSink;
-  readonly roles: FileSource;
+  readonly roles: RoleRegistry;
   /** Present with a store. */
   readonly mirror?: Mirror;
   /** Reads the roles and fetches the clusters' keys; resolves when each was tried once. */
@@ -102,7 +116,7 @@ export function createBroker(options: BrokerOptions): Broker {
   const newBytes = options.randomBytes ?? randomBytes;
   const metrics = createMetrics({ withProcess: options.withProcessMetrics ?? false });
   const sink = createAuditSink(options.auditStream, options.maxPendingAuditBytes);
-  const kept = options.store && keepStore(options.store, options);
+  const kept = options.store && keepStore(options.store, { options, metrics });
   const decisions =
     options.store &&
     createDecisionWriter({
@@ -119,28 +133,37 @@ export function createBroker(options: BrokerOptions): Broker {
     onEvent: metrics.countKeysEvent,
   });
   const ownCluster = options.clusters.find(({ own }) => own)?.name ?? '';
-  const roles = createFileSource({
-    path: options.rolesPath,
+  // Opaque tokens are kept in the store, if anywhere.
+  const limits: RoleLimits = { allowOpaque: options.store !== undefined, ...options.roleLimits };
+  const roles = createRegistry({
+    sources: [
+      createFileSource({ path: options.rolesPath, limits, clock, log }),
+      ...(kept ? [createApiSource({ stored: kept.mirror, limits, log })] : []),
+    ],
     ownCluster,
-    clock,
+    clusters: options.clusters.map(({ name }) => name),
     log,
-    ...(options.roleLimits && { limits: options.roleLimits }),
   });
+  const reviewTimes = createReviewTimes(clock);
   const validator = createValidator({
     clusters: options.clusters,
     verifier: createVerifier({ keys: clusterKeys, ownIssuers: issuers, clock }),
     ownIssuers: issuers,
     clock,
     log,
-    onEvent: metrics.countReviewEvent,
+    onEvent: (event) => {
+      metrics.countReviewEvent(event);
+      reviewTimes.note(event);
+    },
   });
-  const authorize = createAuthorize({
+  const authorizing: AuthorizeDeps = {
     validate: validator.validate,
     resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
     clock,
     maxTtlSeconds: options.maxTokenTtlSeconds,
     ...(kept && { findDenial: kept.mirror.findDenial }),
-  });
+  };
+  const authorize = createAuthorize(authorizing);
   const services = createTokenServices({
     keys: signingKeys,
     issuers,
@@ -152,6 +175,7 @@ export function createBroker(options: BrokerOptions): Broker {
     clock,
     newId,
     randomBytes: newBytes,
+    isLookedUp: toLookedUp(options.bootstrap),
   });
   const desk = createDesk({
     authorize,
@@ -166,7 +190,30 @@ export function createBroker(options: BrokerOptions): Broker {
     maxTokensPerIdentity: options.maxTokensPerIdentity ?? DEFAULT_TOKENS_PER_IDENTITY,
     ...(options.store && { store: options.store }),
   });
+  const admin = createAdmin({
+    services,
+    desk,
+    authorizing,
+    roles,
+    roleLimits: limits,
+    clusters: options.clusters,
+    clusterKeys,
+    ownCluster,
+    access: options.accessReviews,
+    store: options.store,
+    mirror: kept?.mirror,
+    keyAdmin: findKeyAdmin(options),
+    bootstrap: options.bootstrap,
+    maxStaticTokenTtlSeconds: options.maxStaticTokenTtlSeconds,
+    audit,
+    metrics,
+    log,
+    clock,
+    randomBytes: newBytes,
+    findLastReviewAt: reviewTimes.find,
+  });
   const handler = createApp({
+    admin: chooseHandler(admin, options),
     tokenEndpoint: createTokenEndpoint({
       desk,
       checkClient: services.checkClient,
@@ -198,6 +245,7 @@ export function createBroker(options: BrokerOptions): Broker {
   });
   return {
     handler,
+    adminHandler: createAdminApp(admin.handler, { metrics, log, clock, newCorrelationId: newId }),
     metrics,
     audit,
     roles,
@@ -205,6 +253,7 @@ export function createBroker(options: BrokerOptions): Broker {
     start: async () => {
       await kept?.start();
       await options.storedKeys?.start();
+      await admin.start();
       await Promise.all([roles.start(), clusterKeys.start()]);
     },
     evict: validator.evict,
@@ -234,10 +283,14 @@ interface KeptStore {
 }
 
 /** The first to come and the last to go: everything else may need it. */
-function keepStore(store: Store, options: BrokerOptions): KeptStore {
+function keepStore(
+  store: Store,
+  { options, metrics }: { options: BrokerOptions; metrics: Metrics },
+): KeptStore {
   const { clock, log, startSignal: signal } = options;
   const maxAwaySeconds = options.storeAwaySeconds ?? DEFAULT_STORE_AWAY_SECONDS;
   const mirror = createMirror({ store, toRoleTag, maxAwaySeconds, clock, log });
+  metrics.watchStore({ store, mirror, clock });
   return {
     mirror,
     start: () => startStore({ store, mirror, clock, log, signal }),
@@ -262,4 +315,24 @@ function toLoadedAt({ clusters }: ClusterKeys): ReadonlyMap<string, number> {
   return new Map(
     times.flatMap(([name, at]) => (at === undefined ? [] : [[name, Math.floor(at / 1000)]])),
   );
+}
+
+/** A bootstrap token may have another form than ours. */
+function toLookedUp(
+  bootstrap: BootstrapOptions | undefined,
+): ((hash: string) => boolean) | undefined {
+  if (!bootstrap) return undefined;
+  const bootstrapHash = hashToken(bootstrap.token.reveal());
+  return (hash) => hash === bootstrapHash;
+}
+
+function chooseHandler(
+  { handler }: Admin,
+  { isAdminApart = false }: BrokerOptions,
+): RequestHandler | undefined {
+  return isAdminApart ? undefined : handler;
+}
+
+function findKeyAdmin({ keyAdmin, storedKeys }: BrokerOptions): KeyAdmin | undefined {
+  return keyAdmin ?? storedKeys?.admin;
 }

@@ -1,143 +1,159 @@
 // What is allowed in a set of roles and still deserves a second look: wildcards that reach far, rules that serve one
-// subject twice, rules that nothing can fit yet.
-import { isGlob, isOverlap } from './glob.ts';
-import type { Role, SubjectRule } from './role.ts';
+// subject twice, rules and conditions that nothing can fit.
+import type { Identity } from '../identity/identity.ts';
+import { isGlob } from './glob.ts';
+import { toRuleKind } from './match.ts';
+import { findOverlaps, type Overlap } from './overlap.ts';
+import type { OidcRule, Role, SubjectRule, WorkloadRule } from './role.ts';
 
 export interface Finding {
   readonly kind:
     | 'wildcard_cluster'
     | 'wildcard_all'
+    | 'broad_subject'
+    | 'unknown_cluster'
+    | 'unknown_issuer'
     | 'unserved_subject'
+    | 'condition_never'
+    | 'no_scopes'
     | 'ambiguous'
-    | 'shadowed';
+    | 'maybe_ambiguous'
+    | 'shadowed'
+    | 'not_compared';
   readonly role: string;
   readonly source: string;
-  /** Index in the role's `subjects`. */
-  readonly subject: number;
+  /** Index in the role's `subjects`, where it is about one. */
+  readonly subject?: number;
   /** The other role, where there is one. */
   readonly other?: string;
   readonly message: string;
 }
 
-interface Rule {
-  readonly role: Role;
-  readonly subject: number;
-  readonly cluster: string;
-  readonly namespace: string;
-  readonly serviceAccount: string;
+export interface LintContext {
+  readonly ownCluster: string;
+  /** Names of the table; absent: not known here, and nothing is said about them. */
+  readonly clusters?: readonly string[];
+  readonly issuers?: readonly string[];
 }
 
 /** Finds what to warn about, in the order of the roles. `ambiguous` ones refuse the subjects they share. */
-export function lintRoles(
-  roles: readonly Role[],
-  { ownCluster }: { ownCluster: string },
-): readonly Finding[] {
-  const alone = roles.flatMap((role) =>
-    role.subjects.flatMap((rule, subject) => lintRule(role, rule, subject)),
-  );
-  const together = [...Map.groupBy(roles, (role) => role.audience).values()].flatMap((group) =>
-    findOverlaps(group.flatMap((role) => toRules(role, ownCluster))),
-  );
+export function lintRoles(roles: readonly Role[], context: LintContext): readonly Finding[] {
+  const alone = roles.flatMap((role) => [
+    ...role.subjects.flatMap((rule, subject) =>
+      lintRule(rule, context).map((finding) => ({ ...toPlace(role), subject, ...finding })),
+    ),
+    ...lintRole(role).map((finding) => ({ ...toPlace(role), ...finding })),
+  ]);
+  const together = [...Map.groupBy(roles, (role) => role.audience).values()].flatMap((group) => {
+    const { found, isComplete } = findOverlaps(group, context);
+    const [first] = group;
+    const kind = 'not_compared';
+    const message = `too many rules for the audience ${first?.audience}: those with globs were not compared`;
+    return [
+      ...found.map(toFinding),
+      ...(first && !isComplete ? [{ ...toPlace(first), kind, message } as const] : []),
+    ];
+  });
   return [...alone, ...together];
 }
 
-function lintRule(role: Role, rule: SubjectRule, subject: number): Finding[] {
-  const at = { role: role.name, source: role.source, subject };
-  if (!('namespace' in rule)) {
-    return [
-      {
-        ...at,
-        kind: 'unserved_subject',
-        message: 'no token this version verifies fits this subject',
-      },
-    ];
+type Found = Pick<Finding, 'kind' | 'message'>;
+
+function toPlace({ name, source }: Role): Pick<Finding, 'role' | 'source'> {
+  return { role: name, source };
+}
+
+/** What the schema allows and this version never verifies. */
+const UNSERVED: readonly Identity['kind'][] = ['client', 'user'];
+
+function lintRule(rule: SubjectRule, context: LintContext): Found[] {
+  if ('namespace' in rule) return lintWorkload(rule, context);
+  if ('issuer' in rule) return lintOidc(rule, context);
+  return UNSERVED.includes(toRuleKind(rule))
+    ? [{ kind: 'unserved_subject', message: 'no token this version exchanges fits this subject' }]
+    : [];
+}
+
+function lintWorkload(
+  { cluster, namespace, serviceAccount }: WorkloadRule,
+  { clusters }: LintContext,
+): Found[] {
+  const findings: Found[] = [];
+  if (cluster === '*') {
+    const message = 'every cluster of the table, present and future, fits';
+    findings.push({ kind: 'wildcard_cluster', message });
+  } else if (cluster !== undefined && clusters && !clusters.includes(cluster)) {
+    const message = `no cluster of the table has the name ${cluster}`;
+    findings.push({ kind: 'unknown_cluster', message });
   }
-  const findings: Finding[] = [];
-  if (rule.cluster === '*') {
-    findings.push({
-      ...at,
-      kind: 'wildcard_cluster',
-      message: 'every cluster of the table, present and future, fits',
-    });
-  }
-  if (isEverything(rule.namespace) && isEverything(rule.serviceAccount)) {
-    findings.push({
-      ...at,
-      kind: 'wildcard_all',
-      message: 'every ServiceAccount of every namespace fits',
-    });
+  if (isEverything(namespace) && isEverything(serviceAccount)) {
+    const message = 'every ServiceAccount of every namespace fits';
+    findings.push({ kind: 'wildcard_all', message });
   }
   return findings;
+}
+
+function lintOidc({ issuer, subject, claims }: OidcRule, { issuers }: LintContext): Found[] {
+  const findings: Found[] = [];
+  if (issuers && !issuers.includes(issuer)) {
+    const message = `no issuer of the table has the name ${issuer}`;
+    findings.push({ kind: 'unknown_issuer', message });
+  }
+  const problem = findBreadth(subject);
+  // A claim that says whose it is (the repository's id, an e-mail address) is as good as the subject.
+  const isNarrowed = Object.values(claims ?? {}).some(
+    (want) => typeof want !== 'string' || !isGlob(want),
+  );
+  if (problem !== undefined && !isNarrowed)
+    findings.push({ kind: 'broad_subject', message: problem });
+  return findings;
+}
+
+/** Why strangers to the author may fit: anybody can have an account at most issuers. */
+function findBreadth(subject: string): string | undefined {
+  if (!isGlob(subject)) return undefined;
+  const head = subject.slice(0, subject.indexOf('*'));
+  if (head === '' || /^[a-z_-]+:$/.test(head))
+    return 'anybody who has a token of this issuer fits: say whose';
+  return /[A-Za-z0-9]$/.test(head)
+    ? 'the * continues a name: others whose names begin so fit too; end it by / or : before the *'
+    : undefined;
 }
 
 function isEverything(pattern: string): boolean {
   return /^\*+$/.test(pattern);
 }
 
-function toRules(role: Role, ownCluster: string): Rule[] {
-  return role.subjects.flatMap((rule, subject) =>
-    'namespace' in rule ? [{ role, subject, cluster: ownCluster, ...rule }] : [],
-  );
-}
-
-/** Exact rules meet only their equals, which a map finds; each glob is held against every rule. */
-function findOverlaps(rules: readonly Rule[]): Finding[] {
-  const place = new Map(rules.map((rule, at) => [rule, at]));
-  const isBefore = (a: Rule, b: Rule) => (place.get(a) ?? 0) < (place.get(b) ?? 0);
-  const globs = rules.filter(isGlobRule);
-  const equals = Map.groupBy(
-    rules.filter((rule) => !isGlobRule(rule)),
-    ({ cluster, namespace, serviceAccount }) => `${cluster} ${namespace} ${serviceAccount}`,
-  );
-  const pairs = [
-    ...[...equals.values()].flatMap((group) => toPairs(group, group, isBefore)),
-    ...toPairs(globs, globs, isBefore),
-    ...toPairs(
-      globs,
-      rules.filter((rule) => !isGlobRule(rule)),
-      () => true,
-    ),
-  ];
-  return pairs.flatMap(([rule, other]) => {
-    const finding = rule.role === other.role ? undefined : findOverlap(rule, other);
-    return finding ? [finding] : [];
-  });
-}
-
-function toPairs(
-  left: readonly Rule[],
-  right: readonly Rule[],
-  isWanted: (a: Rule, b: Rule) => boolean,
-): [Rule, Rule][] {
-  return left.flatMap((a) => right.filter((b) => isWanted(a, b)).map((b): [Rule, Rule] => [a, b]));
-}
-
-function findOverlap(a: Rule, b: Rule): Finding | undefined {
-  const fields = ['cluster', 'namespace', 'serviceAccount'] as const;
-  if (!fields.every((field) => isOverlap(a[field], b[field]))) return undefined;
-  if (isGlobRule(a) === isGlobRule(b)) {
-    const message = `subjects that ${b.role.name} serves too are refused both, unless they name a role`;
-    return toFinding('ambiguous', { rule: a, other: b, message });
+function lintRole({ token, subjects, condition }: Role): Found[] {
+  const findings: Found[] = [];
+  if (token.scopes.length === 0 && token.policies.length === 0) {
+    const message = 'its tokens have no scopes and no policies: receivers see only who it is';
+    findings.push({ kind: 'no_scopes', message });
   }
-  const [glob, exact] = isGlobRule(a) ? [a, b] : [b, a];
-  const message = `${exact.role.name} names one of these subjects exactly and serves it instead`;
-  return toFinding('shadowed', { rule: glob, other: exact, message });
+  const kinds = new Set(subjects.map(toRuleKind));
+  if (condition && !condition.kinds.some((kind) => kinds.has(kind))) {
+    const message = 'the condition asks for variables that none of its subjects has';
+    findings.push({ kind: 'condition_never', message });
+  }
+  return findings;
 }
 
-function isGlobRule({ cluster, namespace, serviceAccount }: Rule): boolean {
-  return [cluster, namespace, serviceAccount].some(isGlob);
-}
-
-function toFinding(
-  kind: Finding['kind'],
-  { rule, other, message }: { rule: Rule; other: Rule; message: string },
-): Finding {
-  return {
-    kind,
-    role: rule.role.name,
-    source: rule.role.source,
-    subject: rule.subject,
-    other: other.role.name,
-    message,
-  };
+function toFinding({ role, subject, other, otherSubject, kind, isCertain }: Overlap): Finding {
+  const place = { ...toPlace(role), subject, other: other.name };
+  const theirs = `subject ${otherSubject + 1} of ${other.name}`;
+  if (kind === 'shadowed') {
+    const message = `${theirs} names one of these subjects exactly and serves it instead`;
+    return { ...place, kind, message };
+  }
+  return isCertain
+    ? {
+        ...place,
+        kind,
+        message: `subjects that ${theirs} fits too are refused both, unless they name a role`,
+      }
+    : {
+        ...place,
+        kind: 'maybe_ambiguous',
+        message: `${theirs} may fit the same subjects, unless labels, groups, claims or conditions keep them apart`,
+      };
 }

@@ -1,5 +1,5 @@
 // A role as the rest of the broker sees it, whatever source it came from (schema.ts parses it; sources/ read it).
-import type { VerifiedSubject } from '../identity/identity.ts';
+import type { Identity, VerifiedSubject } from '../identity/identity.ts';
 
 /** A ServiceAccount by its name, or by globs. */
 export interface WorkloadRule {
@@ -94,6 +94,8 @@ export interface Allowance {
 /** A CEL expression, compiled. */
 export interface Condition {
   readonly text: string;
+  /** Kinds of subjects that have every variable it names; of others it may still hold, by `has` and `||`. */
+  readonly kinds: readonly Identity['kind'][];
   /** Never throws; bounded in time, by the allowance too where there is one. */
   evaluate(
     subject: VerifiedSubject,

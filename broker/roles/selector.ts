@@ -21,6 +21,13 @@ export function isDisjoint(a: LabelSelector, b: LabelSelector): boolean {
     .some((group) => !isPossible(group));
 }
 
+/** The names of the only namespaces that can be selected, where the selector says so by the label all have. */
+export function findNamed(selector: LabelSelector): readonly string[] | undefined {
+  return toExpressions(selector).find(
+    ({ key, operator }) => key === 'kubernetes.io/metadata.name' && operator === 'In',
+  )?.values;
+}
+
 function isPossible(expressions: readonly LabelExpression[]): boolean {
   const { key = '' } = expressions[0] ?? {};
   // A value that nobody names stands for all the others.

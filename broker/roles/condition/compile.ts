@@ -7,10 +7,10 @@ import { createEnvironment } from './environment.ts';
 import { inspect } from './inspect.ts';
 import { createMeter, MAX_STEPS, type Meter } from './meter.ts';
 import { NAMESPACE_ALIAS, renameNamespace } from './reserved.ts';
-import { toBindings } from './variables.ts';
+import { findKinds, toBindings } from './variables.ts';
 
 export type CompiledCondition =
-  | { readonly ok: true; readonly condition: Condition; readonly variables: ReadonlySet<string> }
+  | { readonly ok: true; readonly condition: Condition }
   | { readonly ok: false; readonly problems: readonly string[] };
 
 export type CompileCondition = (text: string) => CompiledCondition;
@@ -37,7 +37,7 @@ export function createConditionCompiler(): CompileCondition {
     const { problems, variables } = inspect(parsed, { text, env, meter });
     if (problems.length > 0) return { ok: false, problems };
     const answer = plan(env, parsed);
-    return { ok: true, variables, condition: toCondition(text, { answer, variables, meter }) };
+    return { ok: true, condition: toCondition(text, { answer, variables, meter }) };
   };
 }
 
@@ -87,7 +87,7 @@ function toCondition(text: string, { answer, variables, meter }: Planned): Condi
       if (allowance) allowance.steps = Math.max(0, allowance.steps - meter.spent());
     }
   };
-  return { text, evaluate };
+  return { text, kinds: findKinds(variables), evaluate };
 }
 
 function toText(error: unknown, missing: readonly string[] = []): string {

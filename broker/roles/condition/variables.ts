@@ -15,6 +15,12 @@ export const VARIABLES: Readonly<Record<Identity['kind'], readonly string[]>> = 
 
 export const ALL_VARIABLES: ReadonlySet<string> = new Set(Object.values(VARIABLES).flat());
 
+/** The kinds of subjects that may have all of the variables. */
+export function findKinds(names: ReadonlySet<string>): readonly Identity['kind'][] {
+  const kinds = Object.keys(VARIABLES) as Identity['kind'][];
+  return kinds.filter((kind) => [...names].every((name) => VARIABLES[kind].includes(name)));
+}
+
 export type Bindings = Readonly<Record<string, CelInput>>;
 
 /**

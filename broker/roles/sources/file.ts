@@ -4,64 +4,47 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '../../../common/clock.ts';
-import { readDocuments } from '../../../common/documents.ts';
+import { type ReadDocument, readDocuments } from '../../../common/documents.ts';
 import type { Logger } from '../../../common/log.ts';
-import { lintRoles } from '../lint.ts';
+import type { RoleLimits } from '../limits.ts';
 import type { Role } from '../role.ts';
-import { indexRoles, type RoleIndex } from '../role-index.ts';
-import { createRoleParser, type RoleLimits } from '../schema.ts';
-
-export interface RolesEvent {
-  readonly roles: number;
-  readonly problems: number;
-}
+import { createRoleParser, type ParsedRole, type RoleParser } from '../schema.ts';
+import type { InvalidRole, RoleSource } from '../source.ts';
 
 export interface FileSourceOptions {
   /** A folder, or one file. */
   path: string;
   limits?: RoleLimits;
-  /** With it the log also says what the lint finds after every change (overlaps, far-reaching wildcards). */
-  ownCluster?: string;
   clock: Clock;
   log: Logger;
-  /** After every change of roles or problems; for metrics. */
-  onChange?: (event: RolesEvent) => void;
   pollMs?: number;
 }
 
-export interface FileSource {
-  /** The roles as they are now; a new object after every change. */
-  current(): RoleIndex;
-  /** `file.yaml#2: spec.subjects: …`, in the order of the files; empty when all is well. */
-  problems(): readonly string[];
-  /** For readiness: nothing was read yet. Broken files are no obstacle, the other roles still serve. */
-  findObstacles(): readonly string[];
-  /** Reads what has changed, now. Never rejects: what goes wrong is a problem. */
+/** Problems are `file.yaml#2: spec.subjects: …`, in the order of the files; roles are in the order of their names. */
+export interface FileSource extends RoleSource {
+  readonly kind: 'file';
   reload(): Promise<void>;
-  /** Reads everything and keeps watching. */
-  start(): Promise<void>;
-  stop(): Promise<void>;
 }
 
 interface FileState {
   /** Identity of what was read: nothing is parsed twice. */
   readonly digest: string;
   readonly roles: readonly Role[];
+  readonly invalid: readonly InvalidRole[];
   readonly problems: readonly string[];
 }
 
 export const POLL_MS = 500;
-const MAX_FINDINGS_LOGGED = 20;
-// The lint holds every glob against every rule: with this many, a fifth of a second in which nobody is served.
-const MAX_RULES_LINTED = 1000;
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Makes the source; nothing is read before `start` or `reload`. */
 export function createFileSource(options: FileSourceOptions): FileSource {
-  const { clock, log, onChange, pollMs = POLL_MS } = options;
+  const { clock, log, pollMs = POLL_MS } = options;
   const parse = createRoleParser(options.limits);
   let files: ReadonlyMap<string, FileState> = new Map();
-  let index = indexRoles([]);
+  let roles: readonly Role[] = [];
+  let invalid: readonly InvalidRole[] = [];
+  const listeners: (() => void)[] = [];
   let problems: readonly string[] = [];
   let isLoaded = false;
   let isPublished = false;
@@ -96,6 +79,7 @@ export function createFileSource(options: FileSourceOptions): FileSource {
     } catch (error) {
       return keepRoles(before, {
         digest: '',
+        invalid: [],
         problems: [`${name}: cannot be read (${toCode(error)})`],
       });
     }
@@ -104,19 +88,19 @@ export function createFileSource(options: FileSourceOptions): FileSource {
     const parsed = parseFile(name, content, parse);
     return parsed.problems.length === 0
       ? { digest, ...parsed }
-      : keepRoles(before, { digest, problems: parsed.problems });
+      : keepRoles(before, { digest, invalid: parsed.invalid, problems: parsed.problems });
   }
 
   function publish(sourceProblems: readonly string[]): void {
     const states = [...files.values()];
     const { kept, lost } = dropDuplicates(states.flatMap((state) => state.roles));
     const next = [...sourceProblems, ...states.flatMap((state) => state.problems), ...lost];
-    const isSame =
-      isPublished && isSameList(next, problems) && isSameList(kept.toSorted(byName), index.all);
-    if (isSame) return;
+    const sorted = kept.toSorted(byName);
+    if (isPublished && isSameList(next, problems) && isSameList(sorted, roles)) return;
     isPublished = true;
-    index = indexRoles(kept);
+    roles = Object.freeze(sorted);
     problems = next;
+    invalid = states.flatMap((state) => state.invalid);
     const facts = { path: options.path, roles: kept.length };
     if (problems.length > 0)
       log.warn(
@@ -124,24 +108,7 @@ export function createFileSource(options: FileSourceOptions): FileSource {
         'roles have problems; broken files keep their last good roles',
       );
     else log.info(facts, 'roles loaded');
-    reportFindings();
-    onChange?.({ roles: kept.length, problems: problems.length });
-  }
-
-  function reportFindings(): void {
-    if (options.ownCluster === undefined) return;
-    const rules = index.all.reduce((sum, { subjects }) => sum + subjects.length, 0);
-    if (rules > MAX_RULES_LINTED) {
-      log.info({ path: options.path, rules }, 'too many rules to be linted while serving');
-      return;
-    }
-    const findings = lintRoles(index.all, { ownCluster: options.ownCluster });
-    if (findings.length === 0) return;
-    const first = findings.slice(0, MAX_FINDINGS_LOGGED);
-    log.warn(
-      { path: options.path, count: findings.length, findings: first },
-      'roles deserve a second look',
-    );
+    for (const listener of listeners) listener();
   }
 
   function reload(): Promise<void> {
@@ -164,8 +131,11 @@ export function createFileSource(options: FileSourceOptions): FileSource {
   }
 
   return {
-    current: () => index,
+    kind: 'file',
+    current: () => roles,
     problems: () => problems,
+    invalid: () => invalid,
+    onChange: (listener) => void listeners.push(listener),
     findObstacles: () => (isLoaded ? [] : [`roles at ${options.path} were not read yet`]),
     reload,
     start: async () => {
@@ -179,29 +149,43 @@ export function createFileSource(options: FileSourceOptions): FileSource {
   };
 }
 
-type RoleParser = ReturnType<typeof createRoleParser>;
+type ParsedFile = Omit<FileState, 'digest'>;
 
 /** Reads the documents of one file; with a problem in one of them the file gives no role at all. */
-export function parseFile(
-  name: string,
-  content: string,
-  parse: RoleParser,
-): { readonly roles: readonly Role[]; readonly problems: readonly string[] } {
+export function parseFile(name: string, content: string, parse: RoleParser): ParsedFile {
   const roles: Role[] = [];
   const problems: string[] = [];
+  const invalid: InvalidRole[] = [];
   if (Buffer.byteLength(content) > MAX_FILE_BYTES)
-    return { roles, problems: [`${name}: larger than ${MAX_FILE_BYTES} bytes`] };
+    return { roles, invalid, problems: [`${name}: larger than ${MAX_FILE_BYTES} bytes`] };
   readDocuments(content).forEach((document, at) => {
     const where = `${name}#${at + 1}`;
-    if (document.problems.length > 0)
-      problems.push(...document.problems.map((problem) => `${where}: ${problem}`));
-    else if (document.value !== null) {
-      const parsed = parse(document.value, `file:${where}`);
-      if (parsed.ok) roles.push(parsed.role);
-      else problems.push(...parsed.problems.map((problem) => `${where}: ${problem}`));
+    const found = readRole(document, { source: `file:${where}`, parse });
+    if (!found) return;
+    if (found.ok) roles.push(found.role);
+    else {
+      problems.push(...found.problems.map((problem) => `${where}: ${problem}`));
+      const named = findName(document.value);
+      if (named !== undefined)
+        invalid.push({ name: named, source: `file:${where}`, problems: found.problems });
     }
   });
-  return problems.length > 0 ? { roles: [], problems } : { roles, problems };
+  return problems.length > 0 ? { roles: [], invalid, problems } : { roles, invalid, problems };
+}
+
+function readRole(
+  { value, problems }: ReadDocument,
+  { source, parse }: { source: string; parse: RoleParser },
+): ParsedRole | undefined {
+  if (problems.length > 0) return { ok: false, problems };
+  return value === null ? undefined : parse(value, source);
+}
+
+/** The name that the author gave to what is no role. */
+function findName(document: unknown): string | undefined {
+  const { metadata } = Object(document) as { metadata?: unknown };
+  const { name } = Object(metadata) as { name?: unknown };
+  return typeof name === 'string' && /^[\w.-]{1,253}$/.test(name) ? name : undefined;
 }
 
 function keepRoles(before: FileState | undefined, now: Omit<FileState, 'roles'>): FileState {
