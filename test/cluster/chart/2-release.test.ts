@@ -259,8 +259,8 @@ describe('chart, step 2: a release', function () {
     isInstalled = true;
     helm(['uninstall', release]);
     isInstalled = false;
-    const kept = await cluster.kubectl(['get', 'troles', '-o', 'name']);
-    expect(kept.stdout.trim()).to.equal('tokenrole.auth.example.io/kept');
+    const kept = await cluster.kubectl(['get', 'trole', '-o', 'name']);
+    expect(kept.stdout.trim(), kept.stderr).to.equal('tokenrole.auth.example.io/kept');
     await cluster.kubectl(['delete', 'crd', 'tokenroles.auth.example.io']);
     return undefined;
   });
