@@ -1,0 +1,34 @@
+// The warm-up: its reviews are real ones, of every kind it claims, and it ends in time.
+import { expect } from 'chai';
+import { review } from '../../webhook/review.ts';
+import { warmUp } from '../../webhook/warm-up.ts';
+import { SETTINGS } from './golden.ts';
+
+describe('the warm-up', () => {
+  const run = (prefix: string, milliseconds: number): string[] => {
+    const outcomes: string[] = [];
+    // One tick for each look at the clock; the first one is the start.
+    let time = 0;
+    warmUp((body) => outcomes.push(review(body, { ...SETTINGS, prefix }).outcome), {
+      prefix,
+      milliseconds,
+      now: () => time++,
+    });
+    return outcomes;
+  };
+
+  for (const prefix of [SETTINGS.prefix, 'other.example/']) {
+    it(`injects pods and denies one under ${prefix}`, () => {
+      const outcomes = run(prefix, 2);
+      expect(outcomes).to.deep.equal(['injected', 'injected', 'injected', 'injected', 'denied']);
+    });
+  }
+
+  it('goes on until its time is over', () => {
+    expect(run(SETTINGS.prefix, 4)).to.have.lengthOf(15);
+  });
+
+  it('answers nothing where it is given no time', () => {
+    expect(run(SETTINGS.prefix, 0)).to.deep.equal([]);
+  });
+});
