@@ -17,6 +17,7 @@ import { type BrokerError, REASONS } from './errors.ts';
 import type { ClusterKeys } from './identity/cluster-keys.ts';
 import type { Cluster } from './identity/clusters.ts';
 import type { VerifiedSubject } from './identity/identity.ts';
+import type { ReviewEvent } from './identity/reviewer.ts';
 import type { Metrics } from './metrics.ts';
 import type { RoleRegistry } from './roles/registry.ts';
 import { createRoleParser, type RoleLimits } from './roles/schema.ts';
@@ -49,7 +50,8 @@ export interface AdminOptions {
   readonly mirror?: Mirror | undefined;
   readonly keyAdmin?: KeyAdmin | undefined;
   readonly bootstrap?: BootstrapOptions | undefined;
-  readonly maxStaticTokenTtlSeconds: number;
+  /** The operator's ceiling; {@link DEFAULT_STATIC_TTL_SECONDS} unless stated. */
+  readonly maxStaticTokenTtlSeconds?: number | undefined;
   readonly audit: AuditSink;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -58,6 +60,8 @@ export interface AdminOptions {
   /** When a TokenReview of the cluster last ended; milliseconds since the epoch. */
   readonly findLastReviewAt: (cluster: string) => number | undefined;
 }
+
+export const DEFAULT_STATIC_TTL_SECONDS = 90 * 86_400;
 
 export interface Admin {
   /** Answers everything below `/api`, and calls `next` for the rest. */
@@ -86,7 +90,8 @@ export function createAdmin(options: AdminOptions): Admin {
 
 function toDeps(options: AdminOptions): AdminDeps {
   const { services, authorizing, store, mirror, clock, randomBytes, ownCluster } = options;
-  const { access, keyAdmin, roles, roleLimits = {}, maxStaticTokenTtlSeconds } = options;
+  const { access, keyAdmin, roles, roleLimits = {} } = options;
+  const maxStaticTokenTtlSeconds = options.maxStaticTokenTtlSeconds ?? DEFAULT_STATIC_TTL_SECONDS;
   return {
     authenticate: ({ headers }) => services.authenticate({ authorization: headers.authorization }),
     capabilities: createCapabilities({ ...(access && { reviews: access }), ownCluster, clock }),
@@ -124,6 +129,20 @@ function toDeps(options: AdminOptions): AdminDeps {
     reservedAudiences: roleLimits.reservedAudiences ?? [],
     maxStaticTokenTtlSeconds,
     maxTokenTtlSeconds: authorizing.maxTtlSeconds,
+  };
+}
+
+/** When each cluster's API server last answered a review, or did not. */
+export function createReviewTimes(clock: Clock): {
+  note(event: ReviewEvent): void;
+  find(cluster: string): number | undefined;
+} {
+  const times = new Map<string, number>();
+  return {
+    note: (event) => {
+      if (event.kind === 'ended') times.set(event.cluster, clock.now());
+    },
+    find: (cluster) => times.get(cluster),
   };
 }
 

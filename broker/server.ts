@@ -39,7 +39,7 @@ export interface ServerDeps {
   readonly clock: Clock;
   readonly newCorrelationId: () => string;
   /** Everything below `/api`; absent where it has a listener of its own. */
-  readonly admin?: RequestHandler;
+  readonly admin?: RequestHandler | undefined;
 }
 
 /** The express application; `next` is called for nothing, every request is answered here. */
