@@ -8,6 +8,7 @@ import { type CaBundle, readCaBundle } from './ca-bundle.ts';
 import { type Cluster, ClustersError, parseClusters } from './identity/clusters.ts';
 import { openReceivers, type ReceiversFile } from './receivers.ts';
 import { BROKER_SETTINGS, type BrokerSettings, findSettingsProblems } from './settings.ts';
+import { parseStoreChoice, type StoreChoice } from './store/open.ts';
 import { type KeyFolder, openKeyFolder } from './tokens/key-folder.ts';
 
 export interface Configuration {
@@ -17,6 +18,7 @@ export interface Configuration {
   readonly tls: ReloadingTls | undefined;
   readonly caBundle: CaBundle | undefined;
   readonly receivers: ReceiversFile | undefined;
+  readonly store: StoreChoice;
 }
 
 /** @throws SettingsError with every problem of settings and files; it quotes no value. */
@@ -27,7 +29,8 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
       | 'keys'
       | 'tls'
       | 'caBundle'
-      | 'receivers']?: Configuration[Name];
+      | 'receivers'
+      | 'store']?: Configuration[Name];
   } = {};
   const { settings, operands } = readSettings(BROKER_SETTINGS, source, (given) => [
     ...findSettingsProblems(given),
@@ -50,6 +53,9 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
       if (given.caBundleFile !== undefined) files.caBundle = readCaBundle(given.caBundleFile);
     }),
     ...attempt(() => {
+      if (given.storeFile !== undefined) files.store = readStoreFile(given.storeFile);
+    }),
+    ...attempt(() => {
       if (given.receiversFile !== undefined) files.receivers = openReceivers(given.receiversFile);
     }),
   ]);
@@ -57,7 +63,15 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
   const { clusters, keys, tls, caBundle, receivers } = files;
   if (!clusters || !keys)
     throw new TypeError('settings passed their check without the files they name');
-  return { settings, clusters, keys, tls, caBundle, receivers };
+  return {
+    settings,
+    clusters,
+    keys,
+    tls,
+    caBundle,
+    receivers,
+    store: files.store ?? settings.store,
+  };
 }
 
 function attempt(read: () => void): readonly string[] {
@@ -107,6 +121,20 @@ export function checkRolesPath(path: string): void {
     throw new FilesError([
       `${path}: cannot be read (${toCode(error)}); it must be a folder of role files, or one`,
     ]);
+  }
+}
+
+function readStoreFile(file: string): StoreChoice {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    throw new FilesError([`${file}: cannot be read (${toCode(error)})`]);
+  }
+  try {
+    return parseStoreChoice(text);
+  } catch (error) {
+    throw new FilesError([`${file}: ${(error as Error).message}`]);
   }
 }
 

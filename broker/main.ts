@@ -1,6 +1,6 @@
 // `coatcheck broker`: the process. Reads the configuration, builds the broker, listens, reloads what rotates, drains.
 import { randomUUID } from 'node:crypto';
-import { type Clock, systemClock } from '../common/clock.ts';
+import { type Clock, type Random, systemClock, systemRandom } from '../common/clock.ts';
 import type { Command, CommandIo } from '../common/command.ts';
 import { listen, listenOperations, type RunningServer } from '../common/http.ts';
 import { createLogger, type Logger } from '../common/log.ts';
@@ -18,7 +18,9 @@ import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
 import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
 import { createReloads } from './reload.ts';
-import { BROKER_SETTINGS } from './settings.ts';
+import { BROKER_SETTINGS, type BrokerSettings } from './settings.ts';
+import { openStore, type StoreChoice } from './store/open.ts';
+import type { Store } from './store/store.ts';
 import type { KeySource } from './tokens/keys.ts';
 
 export const command: Command = {
@@ -57,14 +59,20 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     process: 'broker',
     stream: output,
   });
+  const stopping = new AbortController();
   const starting = startFromConfiguration(configuration, {
     clock: systemClock,
+    random: systemRandom,
+    startSignal: stopping.signal,
     log,
     auditStream: output,
     newId: randomUUID,
   });
   // From now on: fetching keys may take seconds, and the first process of a container ignores a signal it does not handle.
-  exitOnSignal(log, async () => (await starting).stop());
+  exitOnSignal(log, async () => {
+    stopping.abort(new Error('it was stopped'));
+    await (await starting).stop();
+  });
   try {
     const { url, operationsUrl } = await starting;
     log.info({ url, operationsUrl }, 'broker is listening');
@@ -77,6 +85,9 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
 
 interface Surroundings {
   readonly clock: Clock;
+  readonly random: Random;
+  /** Ends a start that waits for its store. */
+  readonly startSignal: AbortSignal;
   readonly log: Logger;
   readonly auditStream: AuditStream;
   readonly newId: () => string;
@@ -87,6 +98,7 @@ async function startFromConfiguration(
   around: Surroundings,
 ): Promise<RunningBroker> {
   const { settings, clusters, keys, tls, receivers } = configuration;
+  const store = await findStore(configuration, around);
   let { caBundle } = configuration;
   if (settings.insecurePlainHttp)
     around.log.warn('serving without TLS, as configured: tokens cross the network in the clear');
@@ -104,6 +116,8 @@ async function startFromConfiguration(
     },
     maxTokenTtlSeconds: settings.maxTokenTtlSeconds,
     maxTokensPerIdentity: settings.maxTokensPerIdentity,
+    ...(store && { store }),
+    storeAwaySeconds: settings.storeAwaySeconds,
     formerIssuers: settings.formerIssuers,
     findReceivers: () => receivers?.current(),
     findCaBundle: () => caBundle,
@@ -151,6 +165,16 @@ async function startFromConfiguration(
   };
 }
 
+/** What it is opened with stays out of the log: a URL holds a password. */
+async function findStore(
+  { settings, store }: { settings: BrokerSettings; store: StoreChoice },
+  around: Surroundings,
+): Promise<Store | undefined> {
+  if (store.kind === 'none') return undefined;
+  const { keepDecisionsSeconds, maxDecisions } = settings;
+  return openStore(store, { ...around, keepDecisionsSeconds, maxDecisions });
+}
+
 /** By name only. Whoever rotates keys sees here when the new one is published, and when it begins to sign. */
 function logKeys(log: Logger, keys: KeySource): void {
   const { signing, published } = keys.current();
@@ -195,7 +219,7 @@ export async function startBroker(options: StartOptions): Promise<RunningBroker>
     }),
   });
   // Before anybody can connect: without its roles the broker would refuse those it is going to serve.
-  await broker.start();
+  await startOrClose(broker, operations);
   const server = await listenOrClose(broker, { options, operations });
   isStarted = true;
   return {
@@ -210,6 +234,15 @@ export async function startBroker(options: StartOptions): Promise<RunningBroker>
       await operations.drain(0);
     },
   };
+}
+
+async function startOrClose(broker: Broker, operations: RunningServer): Promise<void> {
+  try {
+    await broker.start();
+  } catch (error) {
+    await Promise.all([broker.stop(), operations.drain(0)]);
+    throw error;
+  }
 }
 
 async function listenOrClose(

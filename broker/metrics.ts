@@ -5,6 +5,7 @@ import type { Decision } from './authorize.ts';
 import type { DropReason } from './decisions.ts';
 import type { KeysEvent } from './identity/jwks.ts';
 import type { ReviewEvent } from './identity/reviewer.ts';
+import { type WatchedStore, watchStore } from './store-metrics.ts';
 
 export const METRICS_PREFIX = 'coatcheck_broker_';
 
@@ -43,6 +44,8 @@ export interface Metrics {
   countReviewEvent(event: ReviewEvent): void;
   /** A credential that a dialect asked for was missing or no good. */
   countAuthenticationFailure(dialect: string): void;
+  /** Follows a store: whether it is up, how its operations go, what is in it. */
+  watchStore(store: WatchedStore): void;
   /** To be called once the things exist that the gauges read. */
   watch(gauges: Gauges): void;
 }
@@ -121,6 +124,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     countKeysEvent: ({ cluster, kind }) => keysEvents.inc({ cluster, event: kind }),
     countReviewEvent: createReviewCounters({ registers, name }),
     countAuthenticationFailure: (dialect) => failedAuthentications.inc({ dialect }),
+    watchStore: (watched) => watchStore(watched, { registers, name, buckets: BUCKETS }),
     watch: (gauges) => addGauges(gauges, { registers, name }),
   };
 }
@@ -141,6 +145,15 @@ export function describeMetrics(): readonly MetricDescription[] {
     signingKeys: () => 0,
     auditPendingBytes: () => 0,
     certificateNotAfter: none,
+  });
+  metrics.watchStore({
+    store: {
+      findAwaySince: none,
+      onOperation: none,
+      tokens: { count: async () => ({ client: 0, static: 0 }) },
+    },
+    mirror: { findAgeSeconds: none },
+    clock: { now: () => 0 },
   });
   return metrics.registry.getMetricsAsArray().map((metric) => ({
     name: metric.name,

@@ -15,8 +15,11 @@ import {
   url,
 } from '../common/settings.ts';
 import { isKeyUrl } from './identity/address.ts';
+import { parseStoreChoice, type StoreChoice } from './store/open.ts';
 
 const DAY_SECONDS = 86_400;
+/** Compared by identity: `none` as a default is not `none` as it was asked for. */
+const NO_STORE: StoreChoice = { kind: 'none' };
 /** What no setting exceeds. */
 export const LONGEST_TOKEN_SECONDS = 30 * DAY_SECONDS;
 
@@ -57,6 +60,32 @@ export const BROKER_SETTINGS = {
     min: 60,
     max: LONGEST_TOKEN_SECONDS,
     doc: 'Ceiling on the life of every client token, whatever its role says',
+  }),
+  store: store({
+    doc: 'Where state is kept: `none`, `sqlite:PATH` (one replica) or `postgres://USER:PASSWORD@HOST/DATABASE` (docs/store.md). A URL with a password belongs in the variable or in the file below, not in a flag',
+  }),
+  storeFile: optional(
+    path({
+      doc: 'File that holds what `store` would say, usually of a mounted Secret; instead of it',
+    }),
+  ),
+  storeAwaySeconds: integer({
+    default: 300,
+    min: 0,
+    max: 3600,
+    doc: 'So long tokens are answered for from memory while the store does not answer; a revocation made meanwhile elsewhere is not seen until it does',
+  }),
+  keepDecisionsSeconds: integer({
+    default: 7 * DAY_SECONDS,
+    min: 0,
+    max: 90 * DAY_SECONDS,
+    doc: 'How long decisions can be looked up in the store; the audit records on standard output are the lasting ones',
+  }),
+  maxDecisions: integer({
+    default: 100_000,
+    min: 0,
+    max: 10_000_000,
+    doc: 'How many decisions can be looked up in the store, about 2 KiB each; the oldest go first',
   }),
   maxTokensPerIdentity: integer({
     default: 64,
@@ -133,6 +162,16 @@ function issuer(options: { doc: string }): Setting<string> {
   };
 }
 
+function store({ doc }: { doc: string }): Setting<StoreChoice> {
+  return {
+    kind: 'none|sqlite:PATH|postgres://…',
+    doc,
+    parse: parseStoreChoice,
+    default: NO_STORE,
+    defaultText: 'none',
+  };
+}
+
 /** What a table cannot say row by row: settings that are only right, or only wrong, together. */
 export function findSettingsProblems(settings: Partial<BrokerSettings>): string[] {
   const problems: string[] = [];
@@ -155,6 +194,9 @@ export function findSettingsProblems(settings: Partial<BrokerSettings>): string[
   }
   if (settings.reservedAudiences && !settings.reservedAudiences.every(isAudience)) {
     problems.push('COATCHECK_RESERVED_AUDIENCES holds something that is no audience');
+  }
+  if (settings.storeFile !== undefined && settings.store !== NO_STORE) {
+    problems.push('COATCHECK_STORE and COATCHECK_STORE_FILE exclude each other');
   }
   return problems;
 }

@@ -8,8 +8,9 @@ import { createDenialStore } from './denials.ts';
 import type { Dialect } from './dialect.ts';
 import { createKeyStore } from './keys.ts';
 import { migrate } from './migrations.ts';
+import { observe } from './observed.ts';
 import { createRoleStore } from './roles.ts';
-import { type Store, StoreError } from './store.ts';
+import { type Store, StoreError, type StoreOperation } from './store.ts';
 import { createSweep, type SweepOptions } from './sweep.ts';
 import { createTokenStore } from './tokens.ts';
 
@@ -26,15 +27,19 @@ export function createDatabaseStore(
   const core = createCore(dialect, clock);
   const sweep = createSweep(core, options);
   const stopping = new AbortController();
+  const observers: ((operation: StoreOperation) => void)[] = [];
+  const tell = (operation: StoreOperation) => {
+    for (const observer of observers) observer(operation);
+  };
   let sweeping: Promise<void> | undefined;
   return {
     kind: dialect.kind,
-    tokens: createTokenStore(core),
-    denials: createDenialStore(core),
-    roles: createRoleStore(core),
-    keys: createKeyStore(core),
-    clients: createClientStore(core),
-    decisions: createDecisionStore(core),
+    tokens: observe('tokens', createTokenStore(core), tell),
+    denials: observe('denials', createDenialStore(core), tell),
+    roles: observe('roles', createRoleStore(core), tell),
+    keys: observe('keys', createKeyStore(core), tell),
+    clients: observe('clients', createClientStore(core), tell),
+    decisions: observe('decisions', createDecisionStore(core), tell),
     start: async () => {
       await dialect.open();
       try {
@@ -48,6 +53,7 @@ export function createDatabaseStore(
     },
     sweep: sweep.run,
     onChange: core.onChange,
+    onOperation: (listener) => void observers.push(listener),
     findAwaySince: dialect.findAwaySince,
     close: async () => {
       stopping.abort();

@@ -260,6 +260,14 @@ export type StoreChange =
   /** Revoked or extended; an insert is no change. `hash` is absent after a revocation in bulk. */
   | { readonly topic: 'tokens'; readonly hash?: string };
 
+/** One call, after it ended. */
+export interface StoreOperation {
+  /** `tokens.insert`, `roles.put` …: a handful. */
+  readonly operation: string;
+  readonly outcome: 'ok' | 'failure' | StoreError['kind'];
+  readonly seconds: number;
+}
+
 export interface Store {
   readonly kind: Exclude<StoreKind, 'none'>;
   readonly tokens: TokenStore;
@@ -279,6 +287,7 @@ export interface Store {
    * listener was told and what it returned has resolved. A listener handles its own failures.
    */
   onChange(listener: (change: StoreChange) => void | Promise<void>): void;
+  onOperation(listener: (operation: StoreOperation) => void): void;
   /** Milliseconds since the epoch since when it does not answer; undefined while it does. */
   findAwaySince(): number | undefined;
   close(): Promise<void>;
