@@ -22,9 +22,11 @@ import { createValidator, type Validator } from './identity/validate.ts';
 import { createVerifier } from './identity/verify.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import type { Receivers } from './receivers.ts';
+import { type NamespaceLabels, NO_NAMESPACES } from './roles/namespaces.ts';
 import { createRegistry, type RoleRegistry } from './roles/registry.ts';
 import { resolveRole } from './roles/resolve.ts';
 import type { RoleLimits } from './roles/schema.ts';
+import type { RoleSource } from './roles/source.ts';
 import { createApiSource } from './roles/sources/api.ts';
 import { createFileSource } from './roles/sources/file.ts';
 import { createAdminApp, createApp } from './server.ts';
@@ -51,6 +53,10 @@ export interface BrokerOptions {
   /** Folder of role files, or one file. */
   readonly rolesPath: string;
   readonly roleLimits?: RoleLimits;
+  /** Besides files and, with a store, the API; started and stopped here. */
+  readonly roleSources?: readonly RoleSource[];
+  /** Labels of the own cluster's namespaces; absent: no namespaceSelector ever fits. */
+  readonly namespaces?: NamespaceLabels;
   readonly keys: KeySource;
   /** The same keys where the store keeps them: they are loaded once it has started. */
   readonly storedKeys?: StoredKeys;
@@ -132,18 +138,8 @@ export function createBroker(options: BrokerOptions): Broker {
     log,
     onEvent: metrics.countKeysEvent,
   });
-  const ownCluster = options.clusters.find(({ own }) => own)?.name ?? '';
-  // Opaque tokens are kept in the store, if anywhere.
-  const limits: RoleLimits = { allowOpaque: options.store !== undefined, ...options.roleLimits };
-  const roles = createRegistry({
-    sources: [
-      createFileSource({ path: options.rolesPath, limits, clock, log }),
-      ...(kept ? [createApiSource({ stored: kept.mirror, limits, log })] : []),
-    ],
-    ownCluster,
-    clusters: options.clusters.map(({ name }) => name),
-    log,
-  });
+  const { roles, limits, roleContext } = createRoles(options, kept?.mirror);
+  const { ownCluster } = roleContext;
   const reviewTimes = createReviewTimes(clock);
   const validator = createValidator({
     clusters: options.clusters,
@@ -158,7 +154,7 @@ export function createBroker(options: BrokerOptions): Broker {
   });
   const authorizing: AuthorizeDeps = {
     validate: validator.validate,
-    resolve: (query) => resolveRole(roles.current(), query, { ownCluster }),
+    resolve: (query) => resolveRole(roles.current(), query, roleContext),
     clock,
     maxTtlSeconds: options.maxTokenTtlSeconds,
     ...(kept && { findDenial: kept.mirror.findDenial }),
@@ -274,6 +270,30 @@ export function createBroker(options: BrokerOptions): Broker {
       await kept?.stop();
     },
   };
+}
+
+/** Roles of every source this broker has, and what their rules are held against. */
+function createRoles(options: BrokerOptions, mirror: Mirror | undefined) {
+  const { clusters, clock, log, namespaces = NO_NAMESPACES } = options;
+  const ownCluster = clusters.find(({ own }) => own)?.name ?? '';
+  // Opaque tokens are kept in the store, if anywhere.
+  const limits: RoleLimits = { allowOpaque: mirror !== undefined, ...options.roleLimits };
+  const roles = createRegistry({
+    sources: [
+      createFileSource({ path: options.rolesPath, limits, clock, log }),
+      ...(options.roleSources ?? []),
+      ...(mirror ? [createApiSource({ stored: mirror, limits, log })] : []),
+    ],
+    ownCluster,
+    clusters: namesOf(clusters, 'kubernetes'),
+    issuers: namesOf(clusters, 'oidc'),
+    log,
+  });
+  return { roles, limits, roleContext: { ownCluster, namespaces } };
+}
+
+function namesOf(clusters: readonly Cluster[], kind: Cluster['kind']): readonly string[] {
+  return clusters.filter((cluster) => cluster.kind === kind).map(({ name }) => name);
 }
 
 interface KeptStore {
