@@ -66,16 +66,17 @@ export function createKeyRing(options: {
   return {
     take: (rows) => {
       reading = addRead(reading, nowSeconds(clock));
-      const before = opened;
-      opened = new Map(
-        rows.flatMap((row) => {
-          const key = openKey(sealing, row) ?? findKnown(before, row);
-          return key ? [[row.kid, key] as const] : [];
-        }),
-      );
-      const wasUnreadable = unreadable;
-      unreadable = rows.filter((row) => !openKey(sealing, row));
-      tellUnreadable(log, wasUnreadable, unreadable);
+      const next = new Map<string, OpenedKey>();
+      const closed: StoredKey[] = [];
+      for (const row of rows) {
+        const key = openKey(sealing, row);
+        if (!key) closed.push(row);
+        const usable = key ?? findKnown(opened, row);
+        if (usable) next.set(row.kid, usable);
+      }
+      opened = next;
+      tellUnreadable(log, unreadable, closed);
+      unreadable = closed;
       choose();
     },
     opened: () => [...opened.values()],

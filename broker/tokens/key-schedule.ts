@@ -83,7 +83,8 @@ export function chooseSigning(
   const begun = published.filter(({ signsFrom }) => signsFrom <= now);
   // What is signed now must be verifiable until it ends.
   const lasting = begun.filter(
-    ({ retiresAt }) => retiresAt === undefined || retiresAt >= now + maxTokenTtlSeconds,
+    ({ retiresAt }) =>
+      retiresAt === undefined || retiresAt >= now + maxTokenTtlSeconds + LEEWAY_SECONDS,
   );
   const hasWatched =
     now - reading.last <= MAX_GAP_SECONDS && now - reading.since >= ANNOUNCE_SECONDS;
