@@ -10,11 +10,14 @@ import { openReceivers, type ReceiversFile } from './receivers.ts';
 import { BROKER_SETTINGS, type BrokerSettings, findSettingsProblems } from './settings.ts';
 import { parseStoreChoice, type StoreChoice } from './store/open.ts';
 import { type KeyFolder, openKeyFolder } from './tokens/key-folder.ts';
+import { openSealingFolder, type SealingFolder } from './tokens/sealing.ts';
 
 export interface Configuration {
   readonly settings: BrokerSettings;
   readonly clusters: readonly Cluster[];
-  readonly keys: KeyFolder;
+  /** One of the two is there. */
+  readonly keys: KeyFolder | undefined;
+  readonly sealing: SealingFolder | undefined;
   readonly tls: ReloadingTls | undefined;
   readonly caBundle: CaBundle | undefined;
   readonly receivers: ReceiversFile | undefined;
@@ -27,6 +30,7 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
     -readonly [Name in
       | 'clusters'
       | 'keys'
+      | 'sealing'
       | 'tls'
       | 'caBundle'
       | 'receivers'
@@ -56,17 +60,26 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
       if (given.storeFile !== undefined) files.store = readStoreFile(given.storeFile);
     }),
     ...attempt(() => {
+      if (given.keyEncryptionKeysDir === undefined) return;
+      files.sealing = openSealing(given.keyEncryptionKeysDir);
+      if ((files.store ?? given.store)?.kind === 'none')
+        throw new FilesError([
+          'COATCHECK_KEY_ENCRYPTION_KEYS_DIR needs a store (COATCHECK_STORE) that keeps the signing keys',
+        ]);
+    }),
+    ...attempt(() => {
       if (given.receiversFile !== undefined) files.receivers = openReceivers(given.receiversFile);
     }),
   ]);
   if (operands.length > 0) throw new SettingsError(['coatcheck broker takes flags only']);
-  const { clusters, keys, tls, caBundle, receivers } = files;
-  if (!clusters || !keys)
+  const { clusters, keys, sealing, tls, caBundle, receivers } = files;
+  if (!clusters || !(keys || sealing))
     throw new TypeError('settings passed their check without the files they name');
   return {
     settings,
     clusters,
     keys,
+    sealing,
     tls,
     caBundle,
     receivers,
@@ -140,6 +153,12 @@ function readStoreFile(file: string): StoreChoice {
 
 function openKeys(folder: string, clock: Clock): KeyFolder {
   const opened = openKeyFolder(folder, clock);
+  if ('problems' in opened) throw new FilesError(opened.problems);
+  return opened;
+}
+
+function openSealing(folder: string): SealingFolder {
+  const opened = openSealingFolder(folder);
   if ('problems' in opened) throw new FilesError(opened.problems);
   return opened;
 }

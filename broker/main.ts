@@ -19,16 +19,17 @@ import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
 import { createReloads } from './reload.ts';
 import { BROKER_SETTINGS, type BrokerSettings } from './settings.ts';
+import { createSigning } from './signing.ts';
 import { openStore, type StoreChoice } from './store/open.ts';
 import type { Store } from './store/store.ts';
-import type { KeySource } from './tokens/keys.ts';
 
 export const command: Command = {
   describe: 'validates ServiceAccount tokens, decides by roles, issues client tokens',
   help: () => `coatcheck broker [flags]
 
 Serves the token endpoint (RFC 8693), the JWKS and the discovery documents, and on a port of its own /livez, /readyz
-and /metrics. Clusters are a file (docs/clusters.md), roles are files (docs/roles.md), signing keys are a folder:
+and /metrics. Clusters are a file (docs/clusters.md), roles are files (docs/roles.md), signing keys are a folder, or sealed
+in the store (docs/keys.md):
 
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out keys/2026-11.pem
 
@@ -71,7 +72,9 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   // From now on: fetching keys may take seconds, and the first process of a container ignores a signal it does not handle.
   exitOnSignal(log, async () => {
     stopping.abort(new Error('it was stopped'));
-    await (await starting).stop();
+    // A start that was given up has closed what it had opened.
+    const running = await starting.catch(() => undefined);
+    await running?.stop();
   });
   try {
     const { url, operationsUrl } = await starting;
@@ -97,8 +100,10 @@ async function startFromConfiguration(
   configuration: Configuration,
   around: Surroundings,
 ): Promise<RunningBroker> {
-  const { settings, clusters, keys, tls, receivers } = configuration;
+  const { settings, clusters, tls, receivers } = configuration;
   const store = await findStore(configuration, around);
+  const { keys: folder, sealing } = configuration;
+  const signing = createSigning({ folder, sealing, settings, store, ...around });
   let { caBundle } = configuration;
   if (settings.insecurePlainHttp)
     around.log.warn('serving without TLS, as configured: tokens cross the network in the clear');
@@ -107,7 +112,7 @@ async function startFromConfiguration(
     ...around,
     issuer: settings.issuer,
     clusters,
-    keys,
+    ...signing.options,
     rolesPath: settings.rolesPath,
     roleLimits: {
       allowBrokerPolicies: settings.allowBrokerPolicies,
@@ -129,13 +134,7 @@ async function startFromConfiguration(
     ...(tls && { tls: tls.current }),
   });
   const { metrics } = running.broker;
-  logKeys(around.log, keys);
-  reloads.add('signingKeys', () => {
-    const before = keys.current();
-    const problems = keys.reload();
-    if (keys.current() !== before) logKeys(around.log, keys);
-    return problems;
-  });
+  signing.addReloads(reloads);
   if (tls) {
     reloads.add('tls', () => {
       const next = tls.reload();
@@ -173,15 +172,6 @@ async function findStore(
   if (store.kind === 'none') return undefined;
   const { keepDecisionsSeconds, maxDecisions } = settings;
   return openStore(store, { ...around, keepDecisionsSeconds, maxDecisions });
-}
-
-/** By name only. Whoever rotates keys sees here when the new one is published, and when it begins to sign. */
-function logKeys(log: Logger, keys: KeySource): void {
-  const { signing, published } = keys.current();
-  log.info(
-    { signingKid: signing.kid, publishedKids: published.map(({ kid }) => kid) },
-    'signing keys in use',
-  );
 }
 
 export interface StartOptions extends BrokerOptions {

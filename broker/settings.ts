@@ -16,10 +16,13 @@ import {
 } from '../common/settings.ts';
 import { isKeyUrl } from './identity/address.ts';
 import { parseStoreChoice, type StoreChoice } from './store/open.ts';
+import { SIGNING_ALGORITHMS } from './tokens/keys.ts';
 
 const DAY_SECONDS = 86_400;
 /** Compared by identity: `none` as a default is not `none` as it was asked for. */
 const NO_STORE: StoreChoice = { kind: 'none' };
+/** Six times as long as a key is announced. */
+const SHORTEST_ROTATION_SECONDS = 3600;
 /** What no setting exceeds. */
 export const LONGEST_TOKEN_SECONDS = 30 * DAY_SECONDS;
 
@@ -31,8 +34,26 @@ export const BROKER_SETTINGS = {
     doc: 'YAML file with the table of clusters whose ServiceAccount tokens are accepted',
   }),
   rolesPath: path({ doc: 'Folder of role files (YAML), or one such file; reloaded as it changes' }),
-  signingKeysDir: path({
-    doc: 'Folder of private signing keys (P-256, Ed25519 or RSA; PEM or JWK), usually a mounted Secret; the last by name signs, ten minutes after it appeared',
+  signingKeysDir: optional(
+    path({
+      doc: 'Folder of private signing keys (P-256, Ed25519 or RSA; PEM or JWK), usually a mounted Secret; the last by name signs, ten minutes after it appeared. Instead of it, with a store: `keyEncryptionKeysDir`',
+    }),
+  ),
+  keyEncryptionKeysDir: optional(
+    path({
+      doc: 'Folder of 32-byte keys (raw or base64), usually a mounted Secret, that seal the signing keys in the store; the last by name seals, all open; reloaded as it changes (docs/keys.md)',
+    }),
+  ),
+  signingAlgorithm: oneOf({
+    values: SIGNING_ALGORITHMS,
+    default: 'ES256',
+    doc: 'Algorithm of signing keys that the store is to keep, from the next one on',
+  }),
+  signingKeyRotationSeconds: integer({
+    default: 30 * DAY_SECONDS,
+    min: 0,
+    max: 400 * DAY_SECONDS,
+    doc: 'Age at which a signing key in the store gets a successor; at least an hour; 0: only by `coatcheck keys rotate`',
   }),
   listen: listenAddress({
     default: { host: '::', port: 8443 },
@@ -172,6 +193,27 @@ function store({ doc }: { doc: string }): Setting<StoreChoice> {
   };
 }
 
+function findSigningProblems({
+  signingKeysDir,
+  keyEncryptionKeysDir,
+  signingKeyRotationSeconds = 0,
+}: Partial<BrokerSettings>): string[] {
+  const problems: string[] = [];
+  if (signingKeysDir !== undefined && keyEncryptionKeysDir !== undefined)
+    problems.push(
+      'COATCHECK_SIGNING_KEYS_DIR and COATCHECK_KEY_ENCRYPTION_KEYS_DIR exclude one another: signing keys are files, or in the store',
+    );
+  if (signingKeysDir === undefined && keyEncryptionKeysDir === undefined)
+    problems.push(
+      'COATCHECK_SIGNING_KEYS_DIR (signing keys are files) or COATCHECK_KEY_ENCRYPTION_KEYS_DIR (the store keeps them) is required',
+    );
+  if (signingKeyRotationSeconds > 0 && signingKeyRotationSeconds < SHORTEST_ROTATION_SECONDS)
+    problems.push(
+      `COATCHECK_SIGNING_KEY_ROTATION_SECONDS must be 0 or at least ${SHORTEST_ROTATION_SECONDS}`,
+    );
+  return problems;
+}
+
 /** What a table cannot say row by row: settings that are only right, or only wrong, together. */
 export function findSettingsProblems(settings: Partial<BrokerSettings>): string[] {
   const problems: string[] = [];
@@ -192,6 +234,7 @@ export function findSettingsProblems(settings: Partial<BrokerSettings>): string[
   if (settings.apiServerUrl !== undefined && !isKeyUrl(settings.apiServerUrl)) {
     problems.push('COATCHECK_API_SERVER_URL must be an https URL (http on loopback only)');
   }
+  problems.push(...findSigningProblems(settings));
   if (settings.reservedAudiences && !settings.reservedAudiences.every(isAudience)) {
     problems.push('COATCHECK_RESERVED_AUDIENCES holds something that is no audience');
   }

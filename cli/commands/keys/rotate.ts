@@ -12,7 +12,7 @@ export const command = defineApiCommand({
 before stays published until its last token has ended. Refused while another new key waits for its turn.
 
   coatcheck keys rotate`,
-  needs: toNeeds('keys', 'update'),
+  needs: toNeeds('keys', 'create'),
   table: {},
   run: async ({ client, print }) => {
     const key = await client.send<KeyView>({ method: 'POST', path: ['keys', 'rotate'] });
