@@ -5,7 +5,7 @@ import type { KeyAdmin, KeyReport } from '../../tokens/key-admin.ts';
 import type { AdminDeps } from './deps.ts';
 import { RequestRefused } from './errors.ts';
 import { defineRoute } from './route.ts';
-import { keyList, keysRewrapped, keyView, nothing } from './schemas.ts';
+import { keyList, keysRewrapped, keyView } from './schemas.ts';
 import { toDefined, toTime } from './views.ts';
 
 const PATH = '/api/v1/keys';
@@ -33,7 +33,6 @@ const rotate = defineRoute({
   needs: { resource: 'keys', verb: 'create' },
   audited: true,
   needsStore: false,
-  body: nothing,
   answers: { 201: { description: 'The new key', schema: keyView } },
   refusals: ['conflict'],
   run: async (_call, deps) => {
@@ -50,7 +49,6 @@ const rewrap = defineRoute({
   needs: { resource: 'keys', verb: 'update' },
   audited: true,
   needsStore: false,
-  body: nothing,
   answers: { 200: { description: 'What was done', schema: keysRewrapped } },
   refusals: ['conflict'],
   run: async (_call, deps) => {

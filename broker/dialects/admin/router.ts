@@ -3,8 +3,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Request, type Response, Router } from 'express';
 import { BrokerError } from '../../errors.ts';
-import { authorizeCaller, EVERYWHERE, type Reach } from './authorization.ts';
-import { readJson } from './body.ts';
+import { admit, type Progress, toQuery } from './admit.ts';
+import { EVERYWHERE } from './authorization.ts';
 import type { AdminCaller } from './caller.ts';
 import type { AdminDeps } from './deps.ts';
 import { ANSWER_HEADERS, RequestRefused, renderError, toBrokerError } from './errors.ts';
@@ -47,12 +47,6 @@ interface Exchange {
   readonly deps: AdminDeps;
 }
 
-/** What is known of a request when it ends, well or not. */
-interface Progress {
-  caller?: AdminCaller;
-  reach?: Reach;
-}
-
 async function serve(route: AdminRoute, exchange: Exchange): Promise<void> {
   const { response, deps } = exchange;
   toLocals(response).route = route.path;
@@ -74,24 +68,15 @@ async function work(
   { request, response, deps }: Exchange,
   progress: Progress,
 ): Promise<AdminAnswer> {
-  const query = toQuery(request);
-  if (route.needs !== 'public') {
-    progress.caller = await authenticate(request, deps);
-    const asked = {
-      needs: route.needs,
-      namespace: query.get('namespace') ?? undefined,
-      ownCluster: deps.ownCluster,
-    };
-    progress.reach = await authorizeCaller(progress.caller, asked, deps.capabilities);
-  }
+  const body = route.needs === 'public' ? {} : await admit(route, { request, deps, progress });
   if (route.needsStore && !deps.store) throw new BrokerError('store_missing');
   // What cannot be recorded must not happen.
   if (route.audited && !deps.audit.isKeepingUp())
     throw new BrokerError('audit_unavailable', 'the audit trail is not being written fast enough');
   const raw = {
     params: request.params as Record<string, string>,
-    query,
-    body: route.body ? await readJson(request) : {},
+    query: toQuery(request),
+    body,
   };
   const call = {
     caller: progress.caller ?? NOBODY,
@@ -104,26 +89,6 @@ async function work(
 
 /** Of public routes. */
 const NOBODY: AdminCaller = { subject: '', policies: [], via: 'client' };
-/** Failures of ours on the way to knowing the caller; everything else is an invalid credential. */
-const OURS = ['store_unavailable', 'kube_unavailable', 'keys_unavailable', 'too_many_requests'];
-
-async function authenticate(request: IncomingMessage, deps: AdminDeps): Promise<AdminCaller> {
-  try {
-    return await deps.authenticate(request);
-  } catch (thrown) {
-    const error = toBrokerError(thrown);
-    if (OURS.includes(error.reason)) throw error;
-    if (thrown instanceof BrokerError && thrown.reason !== 'internal')
-      throw new BrokerError('bearer_invalid', `${thrown.reason}: ${thrown.message}`);
-    throw error;
-  }
-}
-
-function toQuery(request: Request): URLSearchParams {
-  const at = request.url.indexOf('?');
-  return new URLSearchParams(at === -1 ? '' : request.url.slice(at + 1));
-}
-
 /** RFC 9110 §13.1.1. A condition that is not understood must not be passed over. */
 function findIfMatch({ headers }: IncomingMessage, route: AdminRoute): number | undefined {
   const given = headers['if-match'];

@@ -254,8 +254,6 @@ export const tokensRevoked = z
     note: z.string().optional(),
   })
   .meta({ id: 'TokensRevoked' });
-export const nothing = z.strictObject({}).meta({ id: 'Nothing', description: 'An empty object' });
-
 const jwks = z
   .strictObject({
     keys: z

@@ -13,7 +13,6 @@ import {
   accessor,
   listOf,
   namespaceQuery,
-  nothing,
   tokenQuery,
   tokensRevoke,
   tokensRevoked,
@@ -93,7 +92,6 @@ const renewOwn = defineRoute({
   needs: 'own',
   audited: true,
   needsStore: true,
-  body: nothing,
   answers: { 200: { description: 'The token as it is now', schema: tokenView } },
   refusals: ['conflict', 'not_found'],
   run: async ({ caller, correlationId }, deps) =>
@@ -143,7 +141,6 @@ const renewOne = defineRoute({
   needsStore: true,
   params: z.strictObject({ accessor }),
   query: namespaceQuery,
-  body: nothing,
   answers: { 200: { description: 'The token as it is now', schema: tokenView } },
   refusals: ['conflict', 'not_found'],
   run: async ({ params, reach, correlationId }, deps) =>

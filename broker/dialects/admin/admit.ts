@@ -1,0 +1,86 @@
+// Letting a caller in: who it is, then whether it may, and only then the body. Nothing of a request is validated for
+// somebody who may not make it.
+import type { IncomingMessage } from 'node:http';
+import type { Request } from 'express';
+import { BrokerError } from '../../errors.ts';
+import { authorizeCaller, type Reach } from './authorization.ts';
+import { readJson } from './body.ts';
+import type { AdminCaller } from './caller.ts';
+import type { AdminDeps } from './deps.ts';
+import { toBrokerError } from './errors.ts';
+import type { AdminRoute } from './route.ts';
+
+/** What is known of a request when it ends, well or not. */
+export interface Progress {
+  caller?: AdminCaller;
+  reach?: Reach;
+}
+
+/**
+ * Fills `progress` as far as it comes.
+ * @returns the body, not yet checked
+ * @throws BrokerError `bearer_invalid`, `bearer_forbidden`, what {@link readJson} throws, or that nobody can say
+ */
+export async function admit(
+  route: AdminRoute,
+  { request, deps, progress }: { request: Request; deps: AdminDeps; progress: Progress },
+): Promise<unknown> {
+  const { needs } = route;
+  if (needs === 'public') return {};
+  progress.caller = await authenticate(request, deps);
+  const query = toQuery(request);
+  const early = isNamespaceInBody(route, query) ? await peekBody(request) : undefined;
+  const asked = {
+    needs,
+    namespace: query.get('namespace') ?? findNamespace(early),
+    ownCluster: deps.ownCluster,
+  };
+  progress.reach = await authorizeCaller(progress.caller, asked, deps.capabilities);
+  if (!early) return route.body ? readJson(request) : {};
+  if ('error' in early) throw early.error;
+  return early.body;
+}
+
+/** A right for one namespace alone can also be meant by the body; it is then read, and not yet looked into. */
+function isNamespaceInBody({ needs, body }: AdminRoute, query: URLSearchParams): boolean {
+  return (
+    typeof needs === 'object' && needs.namespaced === true && !!body && !query.has('namespace')
+  );
+}
+
+type Peeked = { readonly body: unknown } | { readonly error: unknown };
+
+async function peekBody(request: IncomingMessage): Promise<Peeked> {
+  try {
+    return { body: await readJson(request) };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function findNamespace(peeked: Peeked | undefined): string | undefined {
+  if (!peeked || 'error' in peeked) return undefined;
+  const { namespace } = Object(peeked.body) as { namespace?: unknown };
+  return typeof namespace === 'string' ? namespace : undefined;
+}
+
+/** Failures of ours on the way to knowing the caller; everything else is an invalid credential. */
+const OURS = ['store_unavailable', 'kube_unavailable', 'keys_unavailable', 'too_many_requests'];
+
+async function authenticate(request: IncomingMessage, deps: AdminDeps): Promise<AdminCaller> {
+  try {
+    return await deps.authenticate(request);
+  } catch (thrown) {
+    const error = toBrokerError(thrown);
+    if (OURS.includes(error.reason)) throw error;
+    if (thrown instanceof BrokerError && thrown.reason !== 'internal')
+      throw new BrokerError('bearer_invalid', `${thrown.reason}: ${thrown.message}`);
+    throw error;
+  }
+}
+
+/** Express parses none: a parameter that is given twice must be seen. */
+export function toQuery(request: Request): URLSearchParams {
+  const at = request.url.indexOf('?');
+  return new URLSearchParams(at === -1 ? '' : request.url.slice(at + 1));
+}
