@@ -9,6 +9,7 @@ import { Secret } from '../../common/secret.ts';
 import {
   describeFlags,
   EXIT_BAD_SETTINGS,
+  flag,
   list,
   oneOf,
   optional,
@@ -66,6 +67,11 @@ const EXPLAIN_SETTINGS = {
     flagOnly: true,
     default: [],
     doc: "Scopes to ask for, separated by commas; all of the role's otherwise",
+  }),
+  withoutStore: flag({
+    flagOnly: true,
+    default: false,
+    doc: 'Decide as a broker without a store, where roles of opaque tokens do not count',
   }),
   namespaceLabels: list({
     flagOnly: true,
@@ -183,6 +189,7 @@ async function explain(
       allowBrokerPolicies: settings.allowBrokerPolicies,
       allowClaims: settings.allowExtraClaims,
       reservedAudiences: settings.reservedAudiences,
+      allowOpaque: !settings.withoutStore,
     },
     clock,
     log,
