@@ -20,6 +20,8 @@ import { type ClusterKeys, createClusterKeys } from './identity/cluster-keys.ts'
 import { type Cluster, hasKeySource } from './identity/clusters.ts';
 import { createValidator, type Validator } from './identity/validate.ts';
 import { createVerifier } from './identity/verify.ts';
+import type { OwnApiServer } from './kube/own-api-server.ts';
+import { createOwnCluster } from './kube/own-cluster.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import type { Receivers } from './receivers.ts';
 import { type NamespaceLabels, NO_NAMESPACES } from './roles/namespaces.ts';
@@ -53,9 +55,11 @@ export interface BrokerOptions {
   /** Folder of role files, or one file. */
   readonly rolesPath: string;
   readonly roleLimits?: RoleLimits;
-  /** Besides files and, with a store, the API; started and stopped here. */
+  /** Whence TokenRoles, labels of namespaces and what RBAC says of ServiceAccounts come; absent: from nowhere. */
+  readonly ownApiServer?: OwnApiServer;
+  /** Besides files, TokenRoles and, with a store, the API; started and stopped here. */
   readonly roleSources?: readonly RoleSource[];
-  /** Labels of the own cluster's namespaces; absent: no namespaceSelector ever fits. */
+  /** Labels of the own cluster's namespaces, instead of what `ownApiServer` has. Neither: no namespaceSelector ever fits. */
   readonly namespaces?: NamespaceLabels;
   readonly keys: KeySource;
   /** The same keys where the store keeps them: they are loaded once it has started. */
@@ -138,7 +142,7 @@ export function createBroker(options: BrokerOptions): Broker {
     log,
     onEvent: metrics.countKeysEvent,
   });
-  const { roles, limits, roleContext } = createRoles(options, kept?.mirror);
+  const { roles, limits, roleContext, kube } = createRoles(options, kept?.mirror);
   const { ownCluster } = roleContext;
   const reviewTimes = createReviewTimes(clock);
   const validator = createValidator({
@@ -195,7 +199,7 @@ export function createBroker(options: BrokerOptions): Broker {
     clusters: options.clusters,
     clusterKeys,
     ownCluster,
-    access: options.accessReviews,
+    access: options.accessReviews ?? kube?.access,
     store: options.store,
     mirror: kept?.mirror,
     keyAdmin: findKeyAdmin(options),
@@ -230,7 +234,8 @@ export function createBroker(options: BrokerOptions): Broker {
   });
   metrics.watch({
     roles: () => roles.current().all.length,
-    roleProblems: () => roles.problems().length,
+    roleProblems: () => roles.problems().length + (kube?.problems().length ?? 0),
+    rightsMissing: () => kube?.missingRights().length,
     signingKeys: () =>
       options.storedKeys?.countPublished() ?? signingKeys.current().published.length,
     unreadableSigningKeys: () => options.storedKeys?.countUnreadable(),
@@ -251,6 +256,7 @@ export function createBroker(options: BrokerOptions): Broker {
       await options.storedKeys?.start();
       await admin.start();
       await Promise.all([roles.start(), clusterKeys.start()]);
+      await kube?.start(roles);
     },
     evict: validator.evict,
     findObstacles: () => [
@@ -263,6 +269,7 @@ export function createBroker(options: BrokerOptions): Broker {
     ],
     stop: async () => {
       await Promise.all([roles.stop(), clusterKeys.stop()]);
+      await kube?.stop();
       validator.close();
       await audit.flush();
       await decisions?.stop();
@@ -274,13 +281,16 @@ export function createBroker(options: BrokerOptions): Broker {
 
 /** Roles of every source this broker has, and what their rules are held against. */
 function createRoles(options: BrokerOptions, mirror: Mirror | undefined) {
-  const { clusters, clock, log, namespaces = NO_NAMESPACES } = options;
+  const { clusters, clock, log, ownApiServer } = options;
   const ownCluster = clusters.find(({ own }) => own)?.name ?? '';
   // Opaque tokens are kept in the store, if anywhere.
   const limits: RoleLimits = { allowOpaque: mirror !== undefined, ...options.roleLimits };
+  const kube = ownApiServer && createOwnCluster({ ...ownApiServer, limits, clock, log });
+  const namespaces = options.namespaces ?? kube?.namespaces ?? NO_NAMESPACES;
   const roles = createRegistry({
     sources: [
       createFileSource({ path: options.rolesPath, limits, clock, log }),
+      ...(kube?.source ? [kube.source] : []),
       ...(options.roleSources ?? []),
       ...(mirror ? [createApiSource({ stored: mirror, limits, log })] : []),
     ],
@@ -289,7 +299,8 @@ function createRoles(options: BrokerOptions, mirror: Mirror | undefined) {
     issuers: namesOf(clusters, 'oidc'),
     log,
   });
-  return { roles, limits, roleContext: { ownCluster, namespaces } };
+  if (kube) roles.onChange(kube.refresh);
+  return { roles, limits, roleContext: { ownCluster, namespaces }, kube };
 }
 
 function namesOf(clusters: readonly Cluster[], kind: Cluster['kind']): readonly string[] {

@@ -17,6 +17,7 @@ import type { AuditStream } from './audit.ts';
 import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
 import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
+import { findOwnApiServer } from './kube/own-api-server.ts';
 import { createReloads } from './reload.ts';
 import { BROKER_SETTINGS, type BrokerSettings } from './settings.ts';
 import { createSigning } from './signing.ts';
@@ -108,12 +109,14 @@ async function startFromConfiguration(
   if (settings.insecurePlainHttp)
     around.log.warn('serving without TLS, as configured: tokens cross the network in the clear');
   const reloads = createReloads(around);
+  const ownApiServer = findOwnApiServer(settings, clusters);
   const running = await startBroker({
     ...around,
     issuer: settings.issuer,
     clusters,
     ...signing.options,
     rolesPath: settings.rolesPath,
+    ...(ownApiServer && { ownApiServer: { ...ownApiServer, random: around.random } }),
     roleLimits: {
       allowBrokerPolicies: settings.allowBrokerPolicies,
       allowClaims: settings.allowExtraClaims,
@@ -121,6 +124,8 @@ async function startFromConfiguration(
     },
     maxTokenTtlSeconds: settings.maxTokenTtlSeconds,
     maxTokensPerIdentity: settings.maxTokensPerIdentity,
+    maxStaticTokenTtlSeconds: settings.maxStaticTokenTtlSeconds,
+    ...toBootstrap(configuration),
     ...(store && { store }),
     storeAwaySeconds: settings.storeAwaySeconds,
     formerIssuers: settings.formerIssuers,
@@ -130,6 +135,7 @@ async function startFromConfiguration(
     withProcessMetrics: true,
     listen: settings.listen,
     operationsListen: settings.operationsListen,
+    ...(settings.adminListen && { adminListen: settings.adminListen }),
     drainSeconds: settings.drainSeconds,
     ...(tls && { tls: tls.current }),
   });
@@ -174,8 +180,17 @@ async function findStore(
   return openStore(store, { ...around, keepDecisionsSeconds, maxDecisions });
 }
 
+function toBootstrap({
+  settings,
+  bootstrapToken: token,
+}: Configuration): Pick<BrokerOptions, 'bootstrap'> {
+  return token ? { bootstrap: { token, ttlSeconds: settings.bootstrapTtlSeconds } } : {};
+}
+
 export interface StartOptions extends BrokerOptions {
   readonly listen: ListenAddress;
+  /** The admin API is served there and nowhere else; absent: beside the other dialects. */
+  readonly adminListen?: ListenAddress;
   readonly operationsListen: ListenAddress;
   /** Absent: plain HTTP. */
   readonly tls?: Pick<TlsMaterial, 'cert' | 'key'>;
@@ -186,6 +201,8 @@ export interface RunningBroker {
   readonly broker: Broker;
   readonly url: string;
   readonly operationsUrl: string;
+  /** Where the admin API has a listener of its own. */
+  readonly adminUrl?: string;
   reloadCertificate(tls: Pick<TlsMaterial, 'cert' | 'key'>): void;
   /** Not ready at once, requests in flight end, the audit trail is written out. */
   stop(): Promise<void>;
@@ -193,7 +210,8 @@ export interface RunningBroker {
 
 /** A broker with its two ports. `/livez` answers from the beginning, `/readyz` says 200 after the first reads. */
 export async function startBroker(options: StartOptions): Promise<RunningBroker> {
-  const broker = createBroker(options);
+  const { adminListen } = options;
+  const broker = createBroker({ ...options, isAdminApart: adminListen !== undefined });
   let isDraining = false;
   let isStarted = false;
   const findObstacles = () => [
@@ -210,16 +228,20 @@ export async function startBroker(options: StartOptions): Promise<RunningBroker>
   });
   // Before anybody can connect: without its roles the broker would refuse those it is going to serve.
   await startOrClose(broker, operations);
-  const server = await listenOrClose(broker, { options, operations });
+  const servers = await listenOrClose(broker, { options, operations });
+  const [server, admin] = servers;
   isStarted = true;
   return {
     broker,
     url: server.url,
     operationsUrl: operations.url,
-    reloadCertificate: server.reloadCertificate,
+    ...(admin && { adminUrl: admin.url }),
+    reloadCertificate: (tls) => {
+      for (const one of servers) one.reloadCertificate(tls);
+    },
     stop: async () => {
       isDraining = true;
-      await server.drain(options.drainSeconds * 1000);
+      await Promise.all(servers.map((one) => one.drain(options.drainSeconds * 1000)));
       await broker.stop();
       await operations.drain(0);
     },
@@ -235,16 +257,20 @@ async function startOrClose(broker: Broker, operations: RunningServer): Promise<
   }
 }
 
+/** The main listener, and that of the admin API where it has one. */
 async function listenOrClose(
   broker: Broker,
   { options, operations }: { options: StartOptions; operations: RunningServer },
-): Promise<RunningServer> {
+): Promise<readonly [RunningServer, RunningServer?]> {
+  const { listen: address, adminListen, tls } = options;
+  const opened: RunningServer[] = [];
   try {
-    return await listen(broker.handler, {
-      address: options.listen,
-      ...(options.tls && { tls: options.tls }),
-    });
+    const main = await listen(broker.handler, { address, ...(tls && { tls }) });
+    opened.push(main);
+    if (!adminListen) return [main];
+    return [main, await listen(broker.adminHandler, { address: adminListen, ...(tls && { tls }) })];
   } catch (error) {
+    await Promise.all(opened.map((one) => one.drain(0)));
     await Promise.all([broker.stop(), operations.drain(0)]);
     throw error;
   }

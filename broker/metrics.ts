@@ -16,6 +16,8 @@ const BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 export interface Gauges {
   readonly roles: () => number;
   readonly roleProblems: () => number;
+  /** Undefined where no API server is asked. */
+  readonly rightsMissing?: () => number | undefined;
   readonly signingKeys: () => number;
   /** Undefined where the store keeps none. */
   readonly unreadableSigningKeys?: () => number | undefined;
@@ -235,8 +237,13 @@ function addGauges(gauges: Gauges, { registers, name }: Naming): void {
   add('roles', 'Roles in use.', gauges.roles);
   add(
     'role_problems',
-    'Problems with role files; while there are any, the last good roles of those files stay in use.',
+    'Problems with roles of all sources: files (the last good roles of a broken one stay in use), TokenRoles, and selectors of namespaces whose labels are not known.',
     gauges.roleProblems,
+  );
+  add(
+    'rights_missing',
+    'Rights that the own API server does not give the broker although its configuration needs them; a line in the log names each.',
+    gauges.rightsMissing ?? (() => undefined),
   );
   add('signing_keys', 'Published signing keys.', gauges.signingKeys);
   add(
