@@ -2,8 +2,10 @@
 // says all that is wrong at once, whatever file it is in.
 import { readFileSync, statSync } from 'node:fs';
 import type { Clock } from '../common/clock.ts';
+import type { Secret } from '../common/secret.ts';
 import { readSettings, SettingsError, type SettingsSource } from '../common/settings.ts';
 import { openTlsFiles, type ReloadingTls } from '../common/tls-files.ts';
+import { readBootstrapToken } from './bootstrap.ts';
 import { type CaBundle, readCaBundle } from './ca-bundle.ts';
 import { type Cluster, ClustersError, parseClusters } from './identity/clusters.ts';
 import { openReceivers, type ReceiversFile } from './receivers.ts';
@@ -21,6 +23,7 @@ export interface Configuration {
   readonly tls: ReloadingTls | undefined;
   readonly caBundle: CaBundle | undefined;
   readonly receivers: ReceiversFile | undefined;
+  readonly bootstrapToken: Secret | undefined;
   readonly store: StoreChoice;
 }
 
@@ -34,6 +37,7 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
       | 'tls'
       | 'caBundle'
       | 'receivers'
+      | 'bootstrapToken'
       | 'store']?: Configuration[Name];
   } = {};
   const { settings, operands } = readSettings(BROKER_SETTINGS, source, (given) => [
@@ -70,9 +74,17 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
     ...attempt(() => {
       if (given.receiversFile !== undefined) files.receivers = openReceivers(given.receiversFile);
     }),
+    ...attempt(() => {
+      if (given.bootstrapTokenFile === undefined) return;
+      files.bootstrapToken = readBootstrapToken(given.bootstrapTokenFile);
+      if ((files.store ?? given.store)?.kind === 'none')
+        throw new FilesError([
+          'COATCHECK_BOOTSTRAP_TOKEN_FILE needs a store (COATCHECK_STORE): without one nobody remembers that it was taken',
+        ]);
+    }),
   ]);
   if (operands.length > 0) throw new SettingsError(['coatcheck broker takes flags only']);
-  const { clusters, keys, sealing, tls, caBundle, receivers } = files;
+  const { clusters, keys, sealing, tls, caBundle, receivers, bootstrapToken } = files;
   if (!clusters || !(keys || sealing))
     throw new TypeError('settings passed their check without the files they name');
   return {
@@ -83,6 +95,7 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
     tls,
     caBundle,
     receivers,
+    bootstrapToken,
     store: files.store ?? settings.store,
   };
 }

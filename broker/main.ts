@@ -261,7 +261,7 @@ async function startOrClose(broker: Broker, operations: RunningServer): Promise<
 async function listenOrClose(
   broker: Broker,
   { options, operations }: { options: StartOptions; operations: RunningServer },
-): Promise<readonly [RunningServer, RunningServer?]> {
+): Promise<readonly [RunningServer, ...RunningServer[]]> {
   const { listen: address, adminListen, tls } = options;
   const opened: RunningServer[] = [];
   try {

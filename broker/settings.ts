@@ -63,6 +63,11 @@ export const BROKER_SETTINGS = {
     default: { host: '::', port: 8081 },
     doc: 'Address of /livez, /readyz and /metrics; plain HTTP, never to be exposed',
   }),
+  adminListen: optional(
+    listenAddress({
+      doc: 'Address of the admin API (/api), which `listen` then does not serve; with the same certificate',
+    }),
+  ),
   tlsCertFile: optional(
     path({ doc: 'Serving certificate with its chain, PEM; reloaded as it changes' }),
   ),
@@ -113,6 +118,23 @@ export const BROKER_SETTINGS = {
     min: 1,
     max: 10_000,
     doc: 'Opaque tokens of one pod (or other identity) that live at once; one more ends the oldest',
+  }),
+  maxStaticTokenTtlSeconds: integer({
+    default: 90 * DAY_SECONDS,
+    min: 60,
+    max: 3650 * DAY_SECONDS,
+    doc: 'Ceiling on the life of static tokens, those that are made by name at the admin API',
+  }),
+  bootstrapTokenFile: optional(
+    path({
+      doc: 'File with the token of the first administrator, usually of a mounted Secret: 32 random characters at least. It is taken into use once for ever, and needs a store',
+    }),
+  ),
+  bootstrapTtlSeconds: integer({
+    default: 3600,
+    min: 60,
+    max: 30 * DAY_SECONDS,
+    doc: 'How long the bootstrap token lives after it was taken into use',
   }),
   receiversFile: optional(
     path({
