@@ -22,4 +22,14 @@ export const ROLE_VERBS: readonly Entry[] = [
     describe: 'delete roles that the API keeps',
     load: async () => (await import('./commands/role/delete.ts')).command,
   },
+  {
+    name: 'lint',
+    describe: 'say what the broker would say of role files, in CI',
+    load: async () => (await import('../broker/commands/role/lint.ts')).command,
+  },
+  {
+    name: 'test',
+    describe: 'decide about fixtures by role files, in CI',
+    load: async () => (await import('../broker/commands/role/test.ts')).command,
+  },
 ];

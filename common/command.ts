@@ -19,3 +19,11 @@ export interface Command {
   /** Runs to the end; resolves to the exit code. Exit codes: 0 done, 1 refused or failed, 2 used wrongly. */
   readonly run: (args: readonly string[], io: CommandIo) => Promise<number>;
 }
+
+/** `-f` may be repeated and may be followed by several files, as in kubectl: the flag itself means nothing more. */
+export function withoutFileFlags(args: readonly string[]): readonly string[] {
+  return args.flatMap((argument) => {
+    if (argument === '-f' || argument === '--filename') return [];
+    return [/^(?:-f|--filename)=(.+)$/s.exec(argument)?.[1] ?? argument];
+  });
+}
