@@ -147,11 +147,14 @@ async function attempt(work: () => Promise<void>): Promise<void> {
 }
 
 function openPool(config: pg.PoolConfig, max: number): pg.Pool {
-  return new pg.Pool({
+  const pool = new pg.Pool({
     ...config,
     max,
     onConnect: async (client: pg.ClientBase) => void (await client.query(MAKE_DURABLE)),
   } as pg.PoolConfig);
+  // The pool listens to idle connections only; one that breaks in the middle of its work would end the process.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
 }
 
 function toKysely(pool: pg.Pool): Kysely<Tables> {
