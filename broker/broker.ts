@@ -6,6 +6,7 @@ import type { RequestHandler } from 'express';
 import type { Clock } from '../common/clock.ts';
 import type { AccessReviews } from '../common/kube/access.ts';
 import type { Logger } from '../common/log.ts';
+import { NO_TRACING, type Tracing } from '../common/tracing.ts';
 import { type Admin, type BootstrapOptions, createAdmin, createReviewTimes } from './admin.ts';
 import { type AuditSink, type AuditStream, createAuditSink } from './audit.ts';
 import { type AuthorizeDeps, createAuthorize } from './authorize.ts';
@@ -42,6 +43,7 @@ import type { KeySource } from './tokens/keys.ts';
 import { hashToken, type RandomBytes } from './tokens/opaque.ts';
 import type { StoredKeys } from './tokens/stored-keys.ts';
 import { toRoleTag } from './tokens/token-id.ts';
+import { traceValidate } from './tracing.ts';
 
 const DEFAULT_STORE_AWAY_SECONDS = 300;
 const DEFAULT_TOKENS_PER_IDENTITY = 64;
@@ -95,6 +97,8 @@ export interface BrokerOptions {
   readonly maxStaticTokenTtlSeconds?: number;
   /** The admin API is not among what `handler` answers, but has one of its own. */
   readonly isAdminApart?: boolean;
+  /** Absent: no traces. Calls of the store are traced by whoever made it. */
+  readonly tracing?: Tracing;
   /** Metrics of the process itself too; once per process. */
   readonly withProcessMetrics?: boolean;
 }
@@ -156,8 +160,10 @@ export function createBroker(options: BrokerOptions): Broker {
       reviewTimes.note(event);
     },
   });
+  const { tracing = NO_TRACING } = options;
+  const validate = traceValidate(validator.validate, tracing);
   const authorizing: AuthorizeDeps = {
-    validate: validator.validate,
+    validate,
     resolve: (query) => resolveRole(roles.current(), query, roleContext),
     clock,
     maxTtlSeconds: options.maxTokenTtlSeconds,
@@ -167,7 +173,7 @@ export function createBroker(options: BrokerOptions): Broker {
   const services = createTokenServices({
     keys: signingKeys,
     issuers,
-    validate: validator.validate,
+    validate,
     store: options.store,
     mirror: kept?.mirror,
     longestSeconds: Math.max(options.maxTokenTtlSeconds, LONGEST_TOKEN_SECONDS),
@@ -188,6 +194,7 @@ export function createBroker(options: BrokerOptions): Broker {
     newTokenId: newId,
     randomBytes: newBytes,
     maxTokensPerIdentity: options.maxTokensPerIdentity ?? DEFAULT_TOKENS_PER_IDENTITY,
+    step: tracing.step,
     ...(options.store && { store: options.store }),
   });
   const admin = createAdmin({
@@ -230,6 +237,7 @@ export function createBroker(options: BrokerOptions): Broker {
     metrics,
     log,
     clock,
+    tracing,
     newCorrelationId: newId,
   });
   metrics.watch({
@@ -246,7 +254,13 @@ export function createBroker(options: BrokerOptions): Broker {
   });
   return {
     handler,
-    adminHandler: createAdminApp(admin.handler, { metrics, log, clock, newCorrelationId: newId }),
+    adminHandler: createAdminApp(admin.handler, {
+      metrics,
+      log,
+      clock,
+      tracing,
+      newCorrelationId: newId,
+    }),
     metrics,
     audit,
     roles,

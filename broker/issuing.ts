@@ -1,5 +1,6 @@
 // From a grant to a token: a JWT is signed and forgotten, an opaque token is stored before anybody hears of it. And from
 // a grant upon a stored token to its new end.
+import { NO_TRACING, type Tracing } from '../common/tracing.ts';
 import type { AuditSink } from './audit.ts';
 import type { Grant } from './authorize.ts';
 import { BrokerError } from './errors.ts';
@@ -30,6 +31,8 @@ export interface IssuingDeps {
   /** A new id: unguessable, never twice, without a dot. */
   readonly newTokenId: () => string;
   readonly randomBytes: RandomBytes;
+  /** For traces. */
+  readonly step?: Tracing['step'];
 }
 
 /**
@@ -43,24 +46,25 @@ export function issue(grant: Grant, deps: IssuingDeps): IssuedToken | Promise<Is
   return grant.role.token.type === 'opaque' ? issueOpaque(grant, deps) : issueSigned(grant, deps);
 }
 
-function issueSigned(grant: Grant, { keys, issuer, newTokenId }: IssuingDeps): IssuedToken {
+function issueSigned(
+  grant: Grant,
+  { keys, issuer, newTokenId, step = NO_TRACING.step }: IssuingDeps,
+): IssuedToken {
   const { subject, role, audience, scopes, issuedAt, expiry } = grant;
   const tokenId = toTokenId(newTokenId(), role.name);
-  const token = issueJwt(
-    {
-      issuer,
-      identity: subject.identity,
-      audience,
-      scopes,
-      policies: role.token.policies,
-      claims: role.token.claims,
-      jwtType: role.token.jwtType,
-      issuedAt,
-      expiresAt: expiry.expiresAt,
-      tokenId,
-    },
-    keys.current().signing,
-  );
+  const content = {
+    issuer,
+    identity: subject.identity,
+    audience,
+    scopes,
+    policies: role.token.policies,
+    claims: role.token.claims,
+    jwtType: role.token.jwtType,
+    issuedAt,
+    expiresAt: expiry.expiresAt,
+    tokenId,
+  };
+  const token = step('sign', () => issueJwt(content, keys.current().signing));
   return { token, tokenId, grant };
 }
 

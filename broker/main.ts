@@ -13,6 +13,7 @@ import {
   SettingsError,
 } from '../common/settings.ts';
 import type { TlsMaterial } from '../common/tls-files.ts';
+import { startTracing, type Tracing } from '../common/tracing.ts';
 import type { AuditStream } from './audit.ts';
 import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
 import { readCaBundle } from './ca-bundle.ts';
@@ -23,6 +24,7 @@ import { BROKER_SETTINGS, type BrokerSettings } from './settings.ts';
 import { createSigning } from './signing.ts';
 import { openStore, type StoreChoice } from './store/open.ts';
 import type { Store } from './store/store.ts';
+import { traceStore } from './tracing.ts';
 
 export const command: Command = {
   describe: 'validates ServiceAccount tokens, decides by roles, issues client tokens',
@@ -69,6 +71,7 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     log,
     auditStream: output,
     newId: randomUUID,
+    environment: io.environment,
   });
   // From now on: fetching keys may take seconds, and the first process of a container ignores a signal it does not handle.
   exitOnSignal(log, async () => {
@@ -95,6 +98,8 @@ interface Surroundings {
   readonly log: Logger;
   readonly auditStream: AuditStream;
   readonly newId: () => string;
+  /** For OpenTelemetry's own variables. */
+  readonly environment: CommandIo['environment'];
 }
 
 async function startFromConfiguration(
@@ -102,7 +107,8 @@ async function startFromConfiguration(
   around: Surroundings,
 ): Promise<RunningBroker> {
   const { settings, clusters, tls, receivers } = configuration;
-  const store = await findStore(configuration, around);
+  const tracing = await startTracing({ ...around, service: 'coatcheck-broker' });
+  const store = await findStore(configuration, around, tracing);
   const { keys: folder, sealing } = configuration;
   const signing = createSigning({ folder, sealing, settings, store, ...around });
   let { caBundle } = configuration;
@@ -112,6 +118,7 @@ async function startFromConfiguration(
   const ownApiServer = findOwnApiServer(settings, clusters);
   const running = await startBroker({
     ...around,
+    tracing,
     issuer: settings.issuer,
     clusters,
     ...signing.options,
@@ -166,6 +173,7 @@ async function startFromConfiguration(
     ...running,
     stop: async () => {
       await Promise.all([running.stop(), reloads.stop()]);
+      await tracing.stop();
     },
   };
 }
@@ -174,10 +182,12 @@ async function startFromConfiguration(
 async function findStore(
   { settings, store }: { settings: BrokerSettings; store: StoreChoice },
   around: Surroundings,
+  tracing: Tracing,
 ): Promise<Store | undefined> {
   if (store.kind === 'none') return undefined;
   const { keepDecisionsSeconds, maxDecisions } = settings;
-  return openStore(store, { ...around, keepDecisionsSeconds, maxDecisions });
+  const opened = await openStore(store, { ...around, keepDecisionsSeconds, maxDecisions });
+  return traceStore(opened, tracing);
 }
 
 function toBootstrap({

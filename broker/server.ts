@@ -1,6 +1,6 @@
 // The broker's HTTP face: the hot route first, metadata, then typed answers for whatever is left. One error handler, and
 // a correlation id of our own on every answer.
-import type { IncomingMessage, RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import express, {
   type ErrorRequestHandler,
   type Express,
@@ -16,6 +16,7 @@ import {
   PATH_REVOKE,
   PATH_TOKEN,
 } from '../common/protocol/oauth.ts';
+import { NO_TRACING, type RequestFacts, type Tracing } from '../common/tracing.ts';
 import type { RequestContext } from './desk.ts';
 import { renderError } from './dialects/oauth/errors.ts';
 import type { Endpoint } from './dialects/oauth/introspection-endpoint.ts';
@@ -38,6 +39,8 @@ export interface ServerDeps {
   readonly log: Logger;
   readonly clock: Clock;
   readonly newCorrelationId: () => string;
+  /** Absent: no traces. */
+  readonly tracing?: Tracing;
   /** Everything below `/api`; absent where it has a listener of its own. */
   readonly admin?: RequestHandler | undefined;
 }
@@ -74,7 +77,7 @@ export function createAdminApp(admin: RequestHandler, deps: FrameDeps): RequestL
   return finish(app, deps);
 }
 
-type FrameDeps = Pick<ServerDeps, 'metrics' | 'log' | 'clock' | 'newCorrelationId'>;
+type FrameDeps = Pick<ServerDeps, 'metrics' | 'log' | 'clock' | 'newCorrelationId' | 'tracing'>;
 
 function createEmptyApp(deps: FrameDeps): Express {
   const app = express();
@@ -88,15 +91,29 @@ function createEmptyApp(deps: FrameDeps): Express {
 }
 
 /** What no route took is answered here. */
-function finish(app: Express, { log }: FrameDeps): RequestListener {
+function finish(app: Express, { log, tracing = NO_TRACING }: FrameDeps): RequestListener {
   app.use(() => {
     throw new BrokerError('not_found');
   });
   app.use(createErrorHandler(log));
   return (request, response) => {
     request.url = toOriginForm(request.url ?? '/');
-    app(request, response);
+    if (!tracing.isOn) app(request, response);
+    else
+      tracing.serve({ request, response, getFacts: () => toFacts(response) }, () =>
+        app(request, response),
+      );
   };
+}
+
+function toFacts(response: ServerResponse): RequestFacts {
+  const { route, correlationId } = (response as Response).locals as Locals;
+  return { route, correlationId, status: toStatus(response) };
+}
+
+/** A caller that went away before its answer: Node has a 200 there that nobody gave. 499 is what nginx calls it. */
+function toStatus({ headersSent, statusCode }: ServerResponse): number {
+  return headersSent ? statusCode : 499;
 }
 
 /**
@@ -131,9 +148,7 @@ function begin(
   response.setHeader(HEADER_REQUEST_ID, locals.correlationId);
   const startedAt = clock.now();
   response.once('close', () => {
-    // A caller that went away before its answer: Node has a 200 there that nobody gave. 499 is what nginx calls it.
-    const status = response.headersSent ? response.statusCode : 499;
-    metrics.observeRequest(locals.route, status, (clock.now() - startedAt) / 1000);
+    metrics.observeRequest(locals.route, toStatus(response), (clock.now() - startedAt) / 1000);
   });
 }
 
