@@ -21,6 +21,8 @@ export interface NamespaceLabelsOptions {
   readonly clock: Clock;
   readonly random?: Random;
   readonly log: Logger;
+  /** Once, when the first list is complete. */
+  readonly onLoaded?: () => void;
 }
 
 /** A label taken away while nobody could tell us must not let anybody in for ever. */
@@ -29,11 +31,16 @@ const PATH = '/api/v1/namespaces';
 
 /** Makes the mirror; nothing is asked before `start`. */
 export function createNamespaceLabels(options: NamespaceLabelsOptions): WatchedNamespaceLabels {
-  const { clock } = options;
+  const { clock, onLoaded } = options;
+  let isTold = false;
   const collection = createCollection<Readonly<Record<string, string>>>({
     ...options,
     path: PATH,
     metadataOnly: true,
+    onChange: () => {
+      if (!isTold) onLoaded?.();
+      isTold = true;
+    },
     toItem: ({ metadata }) => Object.freeze(toLabels(metadata.labels)),
   });
   let isStarted = false;

@@ -68,7 +68,7 @@ export function createOwnCluster(options: OwnClusterOptions): OwnCluster {
   });
   const around = { client, clock, random, log };
   const access = createAccessReviews(client);
-  const namespaces = createNamespaceLabels(around);
+  const namespaces = createNamespaceLabels({ ...around, onLoaded: () => refresh() });
   const source: CrdSource | undefined = options.tokenRoles
     ? createCrdSource({ ...around, ...(options.limits && { limits: options.limits }) })
     : undefined;

@@ -17,6 +17,8 @@ export const BROKER_ACCOUNT = 'coatcheck-broker';
 
 export interface Broker {
   readonly process: Product;
+  /** What it was started with, for another process in its place. */
+  readonly flags: Readonly<Record<string, string>>;
   /** Its URL and issuer; the name in it exists nowhere. */
   readonly url: string;
   /** Where it really is: what pods dial when the name cannot be resolved. */
@@ -47,6 +49,8 @@ export interface BrokerOptions {
   roles: readonly object[];
   /** Over the fields of its entry in the clusters table, where the API server is; `undefined` takes one away. */
   entry?: (apiServer: ApiServerFields) => object;
+  /** Further settings of the process, by the names of their flags. */
+  flags?: (apiServer: ApiServerFields) => Readonly<Record<string, string>>;
 }
 
 export interface ApiServerFields {
@@ -62,6 +66,7 @@ export async function startBroker({
   folder,
   roles,
   entry = () => ({}),
+  flags: more = () => ({}),
 }: BrokerOptions): Promise<Broker> {
   const at = (name: string) => path.join(folder, name);
   const [port = 0] = await findFreePorts(1);
@@ -90,7 +95,8 @@ export async function startBroker({
   writeCredential(await requestCredential());
   const clusters = await toClusters(cluster, { tokenFile: at('broker.token'), entry });
   writeFileSync(at('clusters.yaml'), JSON.stringify(clusters));
-  const process = await startProduct('broker', {
+  const { server, caFile: serverCaFile } = cluster.facts;
+  const flags = {
     issuer: url,
     listen: `127.0.0.1:${port}`,
     'tls-cert-file': tls.certificateFile,
@@ -98,9 +104,12 @@ export async function startBroker({
     'clusters-file': at('clusters.yaml'),
     'roles-path': at('roles'),
     'signing-keys-dir': at('keys'),
-  });
+    ...more({ url: server, caFile: serverCaFile, tokenFile: at('broker.token') }),
+  };
+  const process = await startProduct('broker', flags);
   return {
     process,
+    flags,
     url,
     address: `127.0.0.1:${port}`,
     caFile: tls.caFile,

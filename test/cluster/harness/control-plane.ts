@@ -29,6 +29,8 @@ export interface ControlPlane {
   readonly isHealthy: (port: number, endpoint: string) => Promise<boolean>;
   /** Restarts the API server with a new key for ServiceAccount tokens; those signed before stay valid until they expire. */
   rotateSigningKey(): Promise<void>;
+  /** Stops the API server and starts it again as it was. */
+  restartApiServer(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -100,6 +102,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     isHealthy: (port, endpoint) => isHealthy(port, endpoint, pki.ca.certificate),
     rotateSigningKey: async () => {
       keys = [pki.issueServiceAccountKey(), ...keys];
+      await apiServer?.stop();
+      apiServer = await startServer(keys);
+    },
+    restartApiServer: async () => {
       await apiServer?.stop();
       apiServer = await startServer(keys);
     },

@@ -7,11 +7,13 @@ import path from 'node:path';
 export interface Control {
   /** Restarts the API server with a new key for ServiceAccount tokens; old tokens stay valid. */
   rotateSigningKey(): Promise<void>;
+  /** Away for some seconds, then the same again. */
+  restartApiServer(): Promise<void>;
 }
 
 type Order = keyof Control;
 
-const ORDERS: readonly Order[] = ['rotateSigningKey'];
+const ORDERS: readonly Order[] = ['rotateSigningKey', 'restartApiServer'];
 
 export function toControlSocket(workFolder: string): string {
   // Relative: a Unix socket's path holds 108 characters.

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { keep, openKept } from '../../support/tokens.ts';
 import { openBinaries } from './binaries.ts';
 import { CLUSTER_VARIABLE, type ClusterFacts } from './cluster.ts';
-import { serveControl, toControlSocket } from './control.ts';
+import { type Control, serveControl, toControlSocket } from './control.ts';
 import { startControlPlane } from './control-plane.ts';
 import { readForeignCluster } from './foreign.ts';
 import { NODE_ADDRESS, NODE_NAME, prepareMachine } from './node/machine.ts';
@@ -17,7 +17,8 @@ import { findNodeWish, type NodeWish } from './node/wish.ts';
 import { dieWithParent, type RunningProcess, startProcess } from './process.ts';
 
 type Target = Omit<ClusterFacts, 'socket' | 'workFolder'> & {
-  rotateSigningKey?: () => Promise<void>;
+  /** What a cluster of ours does on demand. */
+  control?: Control;
   stop: () => Promise<void>;
 };
 
@@ -35,11 +36,8 @@ async function openControlPlane(): Promise<Target> {
   const binaries = await openBinaries(process.env);
   const folder = path.join(workFolder, 'control-plane');
   mkdirSync(folder);
-  const { server, kubeconfig, pki, stop } = await startControlPlane({
-    binaries,
-    folder,
-    now: Date.now(),
-  });
+  const control = await startControlPlane({ binaries, folder, now: Date.now() });
+  const { server, kubeconfig, pki, stop } = control;
   return {
     kubectl: binaries.kubectl,
     kubeconfig,
@@ -48,6 +46,7 @@ async function openControlPlane(): Promise<Target> {
     hasControllers: binaries.controllerManager !== undefined,
     isOurs: true,
     callbackHost: '127.0.0.1',
+    control,
     stop,
   };
 }
@@ -80,7 +79,7 @@ async function openWithNode(wish: NodeWish): Promise<Target> {
         helm: binaries.helm,
         images: Object.fromEntries(wish.images.map(({ name, reference }) => [name, reference])),
       },
-      rotateSigningKey: controlPlane.rotateSigningKey,
+      control: controlPlane,
       // The namespaces end with this process and take everything along; one by one it would be a quarter of a minute.
       stop: async () => undefined,
     };
@@ -129,8 +128,8 @@ async function main(command: readonly string[]): Promise<number> {
   let proxy: RunningProcess | undefined;
   try {
     proxy = await startProxy(target, socket);
-    const { stop: _, rotateSigningKey, ...rest } = target;
-    if (rotateSigningKey) await serveControl({ rotateSigningKey }, toControlSocket(workFolder));
+    const { stop: _, control, ...rest } = target;
+    if (control) await serveControl(control, toControlSocket(workFolder));
     const facts: ClusterFacts = { ...rest, socket, workFolder };
     const file = path.join(workFolder, 'cluster.json');
     writeFileSync(file, JSON.stringify(facts));
