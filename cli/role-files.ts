@@ -13,14 +13,6 @@ export interface RoleDocument {
   readonly document: unknown;
 }
 
-/** `-f` may be repeated and may be followed by several files, as in kubectl: the flag itself means nothing more. */
-export function withoutFileFlags(args: readonly string[]): readonly string[] {
-  return args.flatMap((argument) => {
-    if (argument === '-f' || argument === '--filename') return [];
-    return [/^(?:-f|--filename)=(.+)$/s.exec(argument)?.[1] ?? argument];
-  });
-}
-
 const YAML_FILE = /\.(ya?ml|json)$/;
 
 /** @throws ApiFailure with every problem of every file; quotes none of their content */

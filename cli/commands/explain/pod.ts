@@ -20,7 +20,7 @@ this moment. Nothing is issued. Without a broker, from a token and files: coatch
   coatcheck explain pod shop/checkout-6d5f8-x2x9p
 
 Exit code 0 where everything that was asked for would be allowed now, else 1.`,
-    needs: toNeeds('decisions', 'get'),
+    needs: toNeeds('decisions', 'list'),
     operands: { min: 1, max: 1 },
     table: {
       cluster: optional(

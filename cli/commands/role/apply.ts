@@ -1,12 +1,13 @@
 // `coatcheck role apply`: files in, roles at the broker. The broker is asked about every document first; where it refuses
 // one, none is written.
+import { withoutFileFlags } from '../../../common/command.ts';
 import type { RoleApplied } from '../../../common/protocol/admin-api.ts';
 import { flag, optional, path } from '../../../common/settings.ts';
 import { type ApiContext, defineApiCommand } from '../../api-command.ts';
 import { ApiFailure } from '../../failure.ts';
 import { toNeeds } from '../../needs.ts';
 import { toPlainText } from '../../plain-text.ts';
-import { type RoleDocument, readRoleFiles, withoutFileFlags } from '../../role-files.ts';
+import { type RoleDocument, readRoleFiles } from '../../role-files.ts';
 import { formatTable } from '../../table.ts';
 
 const TABLE = {

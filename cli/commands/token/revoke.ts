@@ -5,7 +5,7 @@ import { type ApiContext, defineApiCommand } from '../../api-command.ts';
 import { confirm, YES_TABLE } from '../../confirm.ts';
 import { toNeeds } from '../../needs.ts';
 import { listAll } from '../../pages.ts';
-import { formatFields } from '../../table.ts';
+import { formatFields, formatTable } from '../../table.ts';
 import { FILTER_TABLE, findFilterProblems, toTokenQuery } from '../../token-filter.ts';
 
 const TABLE = { ...FILTER_TABLE, ...YES_TABLE } as const;
@@ -28,8 +28,9 @@ from now on; a receiver that only checks signatures does not learn of it before 
   table: TABLE,
   findProblems: (settings, operands) => {
     if (operands.length === 0) return findFilterProblems(settings, { isRequired: true });
+    // The namespace may: it is how those ask whose right is for one namespace.
     const isMixed = Object.keys(FILTER_TABLE).some(
-      (name) => settings[name as keyof typeof FILTER_TABLE] !== undefined,
+      (name) => name !== 'namespace' && settings[name as keyof typeof FILTER_TABLE] !== undefined,
     );
     return isMixed ? ['accessors and filters cannot stand beside one another'] : [];
   },
@@ -40,14 +41,27 @@ from now on; a receiver that only checks signatures does not learn of it before 
 async function revokeByAccessor({
   client,
   operands,
+  settings: { namespace },
   print,
 }: ApiContext<typeof TABLE>): Promise<number> {
-  let revoked = 0;
+  const items: (TokensRevoked & { readonly accessor: string })[] = [];
   for (const accessor of operands) {
-    await client.send({ method: 'DELETE', path: ['tokens', accessor] });
-    revoked += 1;
+    const done = await client.send<TokensRevoked>({
+      method: 'DELETE',
+      path: ['tokens', accessor],
+      query: { namespace },
+    });
+    items.push({ accessor, ...done });
   }
-  await print({ revoked }, () => formatRevoked({ revoked }));
+  await print({ items }, () =>
+    formatTable(
+      ['ACCESSOR', 'RESULT'],
+      items.map(({ accessor, revoked }) => [
+        accessor,
+        revoked > 0 ? 'revoked' : 'refused from now on',
+      ]),
+    ),
+  );
   return 0;
 }
 
@@ -66,6 +80,7 @@ async function revokeInBulk(context: ApiContext<typeof TABLE>): Promise<number> 
   const done = await client.send<TokensRevoked>({
     method: 'POST',
     path: ['tokens', 'revoke'],
+    query: { namespace: query.namespace },
     body: query,
   });
   await print(done, () => formatRevoked(done));

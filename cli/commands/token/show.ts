@@ -1,5 +1,6 @@
 // `coatcheck token show`: everything about one token but the token.
 import type { TokenView } from '../../../common/protocol/admin-api.ts';
+import { optional, text } from '../../../common/settings.ts';
 import { defineApiCommand } from '../../api-command.ts';
 import { toNeeds } from '../../needs.ts';
 import { formatFields, toList } from '../../table.ts';
@@ -13,9 +14,17 @@ export const command = defineApiCommand({
   coatcheck token show 0aB1cD2eF3gH4iJ5kL6mN7oP`,
   needs: toNeeds('tokens', 'get'),
   operands: { min: 1, max: 1 },
-  table: {},
-  run: async ({ client, operands: [accessor = ''], print }) => {
-    const token = await client.send<TokenView>({ method: 'GET', path: ['tokens', accessor] });
+  table: {
+    namespace: optional(
+      text({ flagOnly: true, doc: 'Of the token: for those whose right is for one namespace' }),
+    ),
+  },
+  run: async ({ client, operands: [accessor = ''], settings: { namespace }, print }) => {
+    const token = await client.send<TokenView>({
+      method: 'GET',
+      path: ['tokens', accessor],
+      query: { namespace },
+    });
     await print(token, () =>
       formatFields([
         ['accessor', token.accessor],
