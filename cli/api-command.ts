@@ -120,6 +120,9 @@ async function runApiCommand<Table extends SettingsTable>(
   args: readonly string[],
   io: CommandIo,
 ): Promise<number | undefined> {
+  // What stands on a command line every process of the machine can read, and the shell's history keeps.
+  if (args.some((argument) => /^--token(=|$)/.test(argument)))
+    throw new SettingsError(['a token is never an argument: --token-file names its file']);
   const table = { ...spec.table, ...CLIENT_TABLE } as ClientTable & Table;
   const { settings, operands } = readSettings(
     table,

@@ -24,6 +24,16 @@ export const ROLE_VERBS: readonly Entry[] = [
   },
   {
     name: 'lint',
+    describe: 'say what is wrong with role files, in CI, without a broker',
+    load: async () => (await import('../broker/commands/role/lint.ts')).command,
+  },
+  {
+    name: 'test',
+    describe: 'hold role files to fixtures, in CI, without a broker',
+    load: async () => (await import('../broker/commands/role/test.ts')).command,
+  },
+  {
+    name: 'lint',
     describe: 'say what the broker would say of role files, in CI',
     load: async () => (await import('../broker/commands/role/lint.ts')).command,
   },
