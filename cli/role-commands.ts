@@ -24,22 +24,12 @@ export const ROLE_VERBS: readonly Entry[] = [
   },
   {
     name: 'lint',
-    describe: 'say what is wrong with role files, in CI, without a broker',
+    describe: 'say what the broker would say of role files, and what deserves a second look, in CI',
     load: async () => (await import('../broker/commands/role/lint.ts')).command,
   },
   {
     name: 'test',
-    describe: 'hold role files to fixtures, in CI, without a broker',
-    load: async () => (await import('../broker/commands/role/test.ts')).command,
-  },
-  {
-    name: 'lint',
-    describe: 'say what the broker would say of role files, in CI',
-    load: async () => (await import('../broker/commands/role/lint.ts')).command,
-  },
-  {
-    name: 'test',
-    describe: 'decide about fixtures by role files, in CI',
+    describe: 'decide about fixtures by role files, and compare with what is expected, in CI',
     load: async () => (await import('../broker/commands/role/test.ts')).command,
   },
 ];

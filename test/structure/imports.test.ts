@@ -42,8 +42,6 @@ const EDGES: readonly { from: string; allowed: readonly string[] }[] = [
     from: 'cli/commands.ts',
     allowed: ['cli/', 'common/', 'webhook/', 'exchange/', 'broker/', 'dev/'],
   },
-  // `role lint` and `role test` run offline with the broker's own parser; the other verbs of `role` speak to its API.
-  { from: 'cli/role-commands.ts', allowed: ['cli/', 'broker/commands/role/'] },
   // `role lint` and `role test` run offline: they are the broker's own share of the CLI, imported when asked for.
   { from: 'cli/role-commands.ts', allowed: ['cli/', 'common/', 'broker/commands/role/'] },
   {
