@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -22,13 +23,13 @@ const EXCHANGE_ENTRY = 'exchange/entry.ts';
 const SERVER_ENTRY = 'cli/main.ts';
 
 interface Artefact {
-  /** File name in dist/. */
+  /** Name in dist/. */
   readonly name: string;
   readonly group: 'exchange' | 'server';
   /** Why it cannot be built here; undefined where it can. */
   readonly findLack: () => string | undefined;
-  /** Writes `file`; returns the input files, relative to the root. */
-  readonly make: (file: string) => Promise<readonly string[]>;
+  /** Writes a file or a folder at this path; returns the input files, relative to the root. */
+  readonly make: (target: string) => Promise<readonly string[]>;
   /** Whatever else the result depends on: tools and their options. */
   readonly recipe: readonly string[];
 }
@@ -79,7 +80,7 @@ const ARTEFACTS: readonly Artefact[] = [
     name: 'coatcheck-exchange.mjs',
     group: 'exchange',
     findLack: () => undefined,
-    make: (file) => bundle(EXCHANGE_ENTRY, file, BUNDLE),
+    make: (outfile) => bundle(EXCHANGE_ENTRY, { ...BUNDLE, outfile }),
     recipe: [readVersion('esbuild')],
   },
   {
@@ -93,15 +94,22 @@ const ARTEFACTS: readonly Artefact[] = [
     recipe: [readVersion(bunPackage()), ...COMPILE_FLAGS],
   },
   {
-    name: 'coatcheck.mjs',
+    // A folder: the command, and beside it what it loads when it is asked for. As one file each process paid for all of
+    // them: 94 MiB and 200 ms for `coatcheck version`, against 49 MiB and 40 ms.
+    name: 'server',
     group: 'server',
     findLack: () =>
       existsSync(path.join(ROOT, SERVER_ENTRY))
         ? undefined
         : `no server bundle: ${SERVER_ENTRY} is missing`,
-    make: (file) =>
-      bundle(SERVER_ENTRY, file, {
+    make: (folder) =>
+      bundle(SERVER_ENTRY, {
         ...BUNDLE,
+        outdir: folder,
+        splitting: true,
+        entryNames: 'coatcheck',
+        chunkNames: '[name]-[hash]',
+        outExtension: { '.js': '.mjs' },
         banner: { js: REQUIRE_BANNER },
         plugins: [LAZY_HTTP],
       }),
@@ -141,26 +149,25 @@ async function refresh(artefact: Artefact): Promise<void> {
   try {
     const file = path.join(folder, name);
     const inputs = await artefact.make(file);
-    chmodSync(file, 0o755);
+    const isFolder = statSync(file).isDirectory();
+    chmodSync(isFolder ? path.join(file, 'coatcheck.mjs') : file, 0o755);
     writeFileSync(
       path.join(folder, 'stamp'),
       JSON.stringify({ inputs, digest: digest(artefact, inputs) }),
     );
+    // A folder is not replaced by a rename; the old one goes with what was temporary.
+    if (isFolder && existsSync(target)) renameSync(target, path.join(folder, 'old'));
     renameSync(file, target);
     renameSync(path.join(folder, 'stamp'), stampFile(name));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(`built    dist/${name} (${toSize(statSync(target).size)}, ${seconds} s)`);
+  console.log(`built    dist/${name} (${toSize(measure(target))}, ${seconds} s)`);
 }
 
-async function bundle(
-  entry: string,
-  outfile: string,
-  options: BuildOptions,
-): Promise<readonly string[]> {
-  const { metafile } = await build({ ...options, entryPoints: [entry], outfile });
+async function bundle(entry: string, options: BuildOptions): Promise<readonly string[]> {
+  const { metafile } = await build({ ...options, entryPoints: [entry] });
   return Object.keys(metafile?.inputs ?? {}).filter((input) => !input.startsWith('builtin:'));
 }
 
@@ -219,6 +226,12 @@ function readVersion(name: string): string {
   const file = path.join(ROOT, 'node_modules', name, 'package.json');
   if (!existsSync(file)) return `${name} absent`;
   return `${name} ${(JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version}`;
+}
+
+/** Bytes of a file, or of the files of a folder. */
+function measure(target: string): number {
+  if (!statSync(target).isDirectory()) return statSync(target).size;
+  return readdirSync(target).reduce((sum, name) => sum + statSync(path.join(target, name)).size, 0);
 }
 
 function toSize(bytes: number): string {

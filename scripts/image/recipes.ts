@@ -1,7 +1,7 @@
 // What is in each image. Ours hold a program, the glibc files it needs and a few lines of /etc: no shell, no package
 // manager, nothing that belongs to a distribution. They run under any uid and with a read-only root.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { findRuntimeFiles } from './elf.ts';
 import type { ImageRecipe } from './oci.ts';
@@ -50,14 +50,17 @@ const RECIPES: Readonly<Record<ImageName, (sources: RecipeSources) => Recipe>> =
     };
   },
   coatcheck: () => {
-    const bundle = getFile(path.join(ROOT, 'dist/coatcheck.mjs'), 'npm run build server');
+    const server = path.join(ROOT, 'dist/server');
+    getFile(path.join(server, 'coatcheck.mjs'), 'npm run build server');
     const node = process.execPath;
     return {
       ...toBase(),
       files: [
         ...toRuntime(node),
         toFile('usr/bin/node', node, 0o755),
-        toFile('coatcheck/coatcheck.mjs', bundle, 0o644),
+        ...readdirSync(server).map((name) =>
+          toFile(`coatcheck/${name}`, path.join(server, name), 0o644),
+        ),
         ...toEtc(),
       ],
       entrypoint: ['/usr/bin/node', '/coatcheck/coatcheck.mjs'],

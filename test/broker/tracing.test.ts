@@ -1,7 +1,7 @@
 // Traces of a real broker process, sent to a real receiver (OTLP over HTTP, JSON): which spans there are, whose children
 // they are, what they hold; and that nothing of it is loaded where nobody asks.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,8 @@ import { type FakeIssuer, startIssuer } from '../support/issuer.ts';
 import { keep, noteToken } from '../support/tokens.ts';
 import { ROLES, toForm } from './harness.ts';
 
-const CLI = path.join(import.meta.dirname, '../../cli/main.ts');
+const ROOT = path.join(import.meta.dirname, '../..');
+const CLI = path.join(ROOT, 'cli/main.ts');
 
 interface Attribute {
   readonly key: string;
@@ -104,7 +105,7 @@ describe('traces', function () {
   });
 
   /** A broker process; resolves once it listens. */
-  async function start(environment: Readonly<Record<string, string>>) {
+  async function start(environment: Readonly<Record<string, string>>, program = CLI) {
     const flags = {
       issuer: 'https://broker.example',
       'clusters-file': at('clusters.yaml'),
@@ -113,7 +114,7 @@ describe('traces', function () {
       'operations-listen': '127.0.0.1:0',
     };
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
-    const child = spawn(process.execPath, [CLI, 'broker', ...args, '--insecure-plain-http'], {
+    const child = spawn(process.execPath, [program, 'broker', ...args, '--insecure-plain-http'], {
       env: {
         PATH: process.env.PATH ?? '',
         COATCHECK_ROLES_PATH: at('roles.yaml'),
@@ -239,6 +240,23 @@ spec: { audience: kept, subjects: [{ namespace: shop, serviceAccount: checkout }
     const parent = spans.find(({ spanId }) => spanId === insert?.parentSpanId);
     expect(parent?.name).to.equal('POST /oauth2/token');
     expect(receiver.bodies.join('')).to.not.contain('cc_');
+  });
+
+  it('are in what ships, away from the checkout', async () => {
+    const args = [path.join(ROOT, 'scripts/build.ts'), 'server'];
+    execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    cpSync(path.join(ROOT, 'dist/server'), at('server'), { recursive: true });
+    const broker = await start(
+      { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' },
+      at('server/coatcheck.mjs'),
+    );
+    await exchange(broker.url, issuer.token());
+    expect(await broker.stop(), broker.output()).to.equal(0);
+    expect(receiver.spans().map(({ name }) => name)).to.have.members([
+      'validate',
+      'sign',
+      'POST /oauth2/token',
+    ]);
   });
 
   it('do not keep a broker from ending while nobody takes them', async () => {

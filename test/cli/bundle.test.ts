@@ -1,6 +1,6 @@
-// The command as a shell sees it, twice: from the sources, and as the one file that ships, alone in an empty folder.
+// The command as a shell sees it, twice: from the sources, and as the folder that ships, away from the checkout.
 import { execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -69,13 +69,13 @@ const programs: readonly { name: string; program: string; prepare: () => void }[
   { name: 'from the sources', program: path.join(ROOT, 'cli/main.ts'), prepare: () => undefined },
   {
     name: 'as the bundle that ships',
-    program: path.join(FOLDER, 'coatcheck.mjs'),
+    program: path.join(FOLDER, 'server/coatcheck.mjs'),
     prepare: () => {
       execFileSync(process.execPath, [path.join(ROOT, 'scripts/build.ts'), 'server'], {
         stdio: ['ignore', 'ignore', 'inherit'],
       });
       // Away from the checkout: what it did not bring along it cannot find.
-      copyFileSync(path.join(ROOT, 'dist/coatcheck.mjs'), path.join(FOLDER, 'coatcheck.mjs'));
+      cpSync(path.join(ROOT, 'dist/server'), path.join(FOLDER, 'server'), { recursive: true });
     },
   },
 ];
