@@ -1,7 +1,10 @@
 // Claims that a role may not add to a token: a receiver would take them at their word. All names of IANA's registry
 // "JSON Web Token Claims", names that others read groups and people from, and what our tokens state themselves.
 
-/** https://www.iana.org/assignments/jwt/jwt.xhtml, as of 2026-11. */
+/**
+ * https://www.iana.org/assignments/jwt/jwt.xhtml, as of June 2026, and `vct`, which is about to be in it. Names leave the
+ * registry never; new ones are to be added here.
+ */
 const REGISTERED = `
   iss sub aud exp nbf iat jti name given_name family_name middle_name nickname preferred_username profile picture
   website email email_verified gender birthdate zoneinfo locale phone_number phone_number_verified address updated_at
@@ -14,7 +17,9 @@ const REGISTERED = `
   msisdn also_known_as htm htu ath atc sub_id rcd rcdi crn msgi _claim_names _claim_sources rdap_allowed_purposes
   rdap_dnt_allowed geohash _sd ... _sd_alg sd_hash consumerPlmnId consumerSnpnId producerPlmnId producerSnpnId
   producerSnssaiList producerNsiList producerNfSetId producerNfServiceSetId sourceNfInstanceId analyticsIdList
-  resOwnerId vct fiat_currency termination_time uuid status ttl
+  resOwnerId cmw jwks metadata constraints crit ref delegation logo_uri authority_hints trust_anchor_hints trust_marks
+  trust_mark_issuers trust_mark_owners metadata_policy metadata_policy_crit source_endpoint keys trust_mark_type
+  trust_chain trust_anchor status status_list ttl stpl vct
 `;
 /** Read by API servers, identity-aware proxies and ourselves, in no registry. */
 const READ_BY_OTHERS = 'upn username policies cluster';
