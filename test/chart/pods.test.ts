@@ -16,6 +16,12 @@ import { createCa, toUnusualValues } from './values.ts';
 
 const PROGRAMS = ['webhook', 'broker'] as const;
 
+/** Several brokers have no sqlite file in common. */
+const toPart = (program: (typeof PROGRAMS)[number], replicas: number) => ({
+  replicas,
+  ...(program === 'broker' && { store: { type: 'none' } }),
+});
+
 describe('pods from the chart', () => {
   const usual = renderChart({});
   const unusual = renderChart(toUnusualValues(createCa()));
@@ -28,6 +34,8 @@ describe('pods from the chart', () => {
       expect(toTemplate(deployment).spec.securityContext).to.deep.equal({
         runAsNonRoot: true,
         seccompProfile: { type: 'RuntimeDefault' },
+        // Whoever the image says must be able to write the volume.
+        ...(program === 'broker' && { fsGroup: 65_532 }),
       });
       expect(toContainer(deployment).securityContext).to.deep.equal({
         allowPrivilegeEscalation: false,
@@ -123,7 +131,7 @@ describe('pods from the chart', () => {
     });
 
     it(`of the ${program} are never replaced before the next one answers`, () => {
-      const { strategy } = deployment.spec as { strategy: object };
+      const { strategy } = (program === 'broker' ? other : deployment).spec as { strategy: object };
       expect(strategy).to.deep.equal({
         type: 'RollingUpdate',
         rollingUpdate: { maxUnavailable: 0, maxSurge: 1 },
@@ -132,7 +140,7 @@ describe('pods from the chart', () => {
 
     it(`of the ${program} are told to stand in for one another only where there are several`, () => {
       const budgets = (replicas: number) =>
-        renderChart({ [program]: { replicas } })
+        renderChart({ [program]: toPart(program, replicas) })
           .ofKind('PodDisruptionBudget')
           .filter(({ metadata }) => metadata.name === `coatcheck-${program}`)
           .map(({ spec }) => (spec as { maxUnavailable: unknown }).maxUnavailable);

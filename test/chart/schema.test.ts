@@ -26,7 +26,7 @@ const BAD: readonly Bad[] = [
     name: 'a misspelt value further down',
     values: { webhook: { replica: 3 } },
     says: "'replica' not allowed",
-    fine: { broker: { replicas: 3 } },
+    fine: { broker: { replicas: 3, store: { type: 'none' } } },
   },
   {
     name: 'a prefix without slash',
@@ -105,6 +105,44 @@ const BAD: readonly Bad[] = [
     values: { clusters: [{ name: 'a', kind: 'kubernetes', keys: { file: 'a' }, own: true }] },
     says: '/clusters/0/own',
     fine: { clusters: [{ name: 'a', kind: 'kubernetes', keys: { file: 'a' } }] },
+  },
+  {
+    name: 'two brokers on one sqlite file',
+    values: { broker: { replicas: 2 } },
+    says: 'the store sqlite is one file of one broker',
+    fine: {
+      broker: { replicas: 2, store: { type: 'postgres', postgres: { secretName: 'db' } } },
+    },
+  },
+  {
+    name: 'postgres without the Secret of its URL',
+    values: { broker: { store: { type: 'postgres' } } },
+    says: 'broker.store.postgres.secretName: is required',
+    fine: { broker: { store: { type: 'postgres', postgres: { secretName: 'db' } } } },
+  },
+  {
+    name: 'a store nobody knows',
+    values: { broker: { store: { type: 'mysql' } } },
+    says: '/broker/store/type',
+    fine: { broker: { store: { type: 'none' } } },
+  },
+  {
+    name: 'keys for sealing without a store',
+    values: { broker: { store: { type: 'none' }, keyEncryption: { secretName: 'seal' } } },
+    says: 'broker.keyEncryption.secretName: needs a store',
+    fine: { broker: { keyEncryption: { secretName: 'seal' } } },
+  },
+  {
+    name: 'a bootstrap token without a store',
+    values: { broker: { store: { type: 'none' }, bootstrapToken: { secretName: 'first' } } },
+    says: 'broker.bootstrapToken.secretName: needs a store',
+    fine: { broker: { bootstrapToken: { secretName: 'first' } } },
+  },
+  {
+    name: 'a receiver of nothing',
+    values: { receivers: [{ identity: 'client:ci', audiences: [] }] },
+    says: '/receivers/0/audiences',
+    fine: { receivers: [{ identity: 'client:ci', audiences: ['payments'] }] },
   },
   {
     name: 'a remote cluster without keys',

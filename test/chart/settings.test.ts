@@ -16,6 +16,9 @@ const NO_VALUES: Readonly<Record<string, string>> = {
     'the API server shows no certificate unless its own configuration says so',
   'webhook.reloadSeconds': 'nobody needs another pace',
   'broker.insecurePlainHttp': 'an installation of the chart always has TLS',
+  'broker.adminListen': 'one Service serves the admin API beside the others',
+  'broker.store': 'a URL with a password is a Secret; sqlite is given without one',
+  'broker.signingKeysDir': 'not where the store keeps the keys',
   'broker.apiServerUrl': "the pod's own API server",
   'broker.apiServerCaFile': "the pod's own API server",
   'broker.apiServerTokenFile': "the pod's own API server",
@@ -25,6 +28,7 @@ const NO_VALUES: Readonly<Record<string, string>> = {
 const OTHER_DEFAULTS: Readonly<Record<string, unknown>> = {
   'broker.tokenRoles': true,
   'broker.namespaceLabels': 'off',
+  'broker.store': { kind: 'sqlite', file: '/var/lib/coatcheck/store.db' },
 };
 
 // The kubelet's, for a Service of the namespace.

@@ -14,6 +14,7 @@ import { createNamespace, type TestNamespace } from '../harness/namespace.ts';
 /** Collections of the kinds the chart may hold; a kind that is not here is a decision. */
 const COLLECTIONS: Readonly<Record<string, string>> = {
   ConfigMap: '/api/v1/namespaces/{}/configmaps',
+  PersistentVolumeClaim: '/api/v1/namespaces/{}/persistentvolumeclaims',
   Service: '/api/v1/namespaces/{}/services',
   ServiceAccount: '/api/v1/namespaces/{}/serviceaccounts',
   Deployment: '/apis/apps/v1/namespaces/{}/deployments',

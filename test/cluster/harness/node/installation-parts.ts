@@ -62,7 +62,7 @@ export function toUsualValues(
       preStopSeconds: 0,
       namespaceSelector: { matchLabels: namespaceLabels },
     },
-    broker: { preStopSeconds: 0, tokenRoles: { enabled: false } },
+    broker: { preStopSeconds: 0, tokenRoles: { enabled: false }, store: { type: 'none' } },
     // The cluster has room for one CRD, and for many installations; suites of its own show it (token-roles).
     crds: { install: false },
     cluster: { name: 'main', issuers: ['https://kubernetes.default.svc.cluster.local'] },
