@@ -27,12 +27,16 @@ export function problemsOf(value: unknown, limits: RoleLimits = {}): readonly st
 
 /** The role that {@link toDocument} is, under another name; `more` is merged over it. */
 export function toRole(name: string, more: Partial<Role> = {}): Role {
-  return { ...parseRole(toDocument()), name, source: `file:roles.yaml#${name}`, ...more };
+  return { ...PLAIN, name, source: `file:roles.yaml#${name}`, ...more };
 }
 
+const parse = createRoleParser();
+// Made once: some tests make thousands.
+const PLAIN = parseRole(toDocument());
+
 /** The role of a document. @throws TypeError where it is none */
-export function parseRole(value: unknown, limits: RoleLimits = {}): Role {
-  const parsed = createRoleParser(limits)(value, 'file:a.yaml#1');
+export function parseRole(value: unknown, limits?: RoleLimits): Role {
+  const parsed = (limits ? createRoleParser(limits) : parse)(value, 'file:a.yaml#1');
   if (!parsed.ok) throw new TypeError(parsed.problems.join('\n'));
   return parsed.role;
 }
