@@ -100,10 +100,10 @@ describe('the store from the chart', () => {
     });
     expect(variablesOf(rendered)).to.not.have.property('COATCHECK_SIGNING_KEYS_DIR');
   });
-  it('takes the first administrator from a Secret that may be gone later', () => {
+  it('takes the first administrator from a Secret', () => {
     const rendered = renderChart(toValues({}, { bootstrapToken: { secretName: 'first' } }));
     expect(volumeOf(rendered, 'bootstrap')).to.deep.include({
-      secret: { secretName: 'first', optional: true },
+      secret: { secretName: 'first' },
     });
     expect(variablesOf(rendered)).to.include({
       COATCHECK_BOOTSTRAP_TOKEN_FILE: '/etc/coatcheck/bootstrap/token',

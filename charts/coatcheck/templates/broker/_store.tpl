@@ -91,8 +91,6 @@
 - name: bootstrap
   secret:
     secretName: {{ . }}
-    # It may be deleted once it was used.
-    optional: true
 {{- end }}
 {{- end -}}
 
