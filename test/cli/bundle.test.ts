@@ -1,6 +1,8 @@
 // The command as a shell sees it, twice: from the sources, and as the folder that ships, away from the checkout.
 import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
@@ -9,7 +11,7 @@ import { COMMANDS } from '../../cli/commands.ts';
 import { issueAuthority, issueCertificate } from '../../common/certificates.ts';
 import manifest from '../../package.json' with { type: 'json' };
 import { type FakeIssuer, startIssuer } from '../support/issuer.ts';
-import { keep } from '../support/tokens.ts';
+import { keep, noteToken } from '../support/tokens.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 const FOLDER = mkdtempSync(path.join(tmpdir(), 'coatcheck-cli-'));
@@ -122,7 +124,13 @@ describe('the command', () => {
           const { code, stdout, stderr } = await run(program, { args: [entry.name, '--help'] });
           expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
           expect(stdout).to.match(new RegExp(`^coatcheck ${entry.name}[ :]`));
-          expect(stdout).to.match(/^ {2}(-\w, )?--[a-z-]+ .*\((default: .*|required|optional)\)/m);
+          if (entry.verbs && !entry.load) {
+            for (const { name: verb } of entry.verbs) expect(stdout).to.contain(`\n  ${verb} `);
+          } else if (entry.name !== 'completion') {
+            expect(stdout).to.match(
+              /^ {2}(-\w, )?--[a-z-]+ .*\((default: .*|required|optional)\)/m,
+            );
+          }
         });
       }
 
@@ -138,6 +146,11 @@ describe('the command', () => {
         { args: ['inject'], says: /-f is required/ },
         { args: ['lint'], says: /-f is required/ },
         { args: ['dev', '--listen', '0.0.0.0:0'], says: /--insecure-listen/ },
+        { args: ['token'], says: /Usage: coatcheck token <command>/ },
+        { args: ['token', 'revok'], says: /did you mean revoke\?/ },
+        { args: ['whoami'], says: /2 problems.*COATCHECK_SERVER.*--token-file/s },
+        { args: ['role', 'apply'], says: /COATCHECK_SERVER/ },
+        { args: ['completion', 'bahs'], says: /did you mean bash\?/ },
       ];
       for (const { args, says } of wrong) {
         it(`exits with 2 when used wrongly: ${args.join(' ') || '(nothing)'}`, async () => {
@@ -248,6 +261,31 @@ describe('the command', () => {
           expect(stderr).not.to.contain('undici');
         });
       }
+
+      it('asks a broker, and prints what it answers as YAML too', async () => {
+        const asked: (string | undefined)[] = [];
+        const server = createServer((request, response) => {
+          asked.push(request.url);
+          response.end('{"subject":"client:ops","via":"token","policies":["root"]}');
+        });
+        await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+        const { port } = server.address() as AddressInfo;
+        const { code, stdout, stderr } = await run(program, {
+          args: [
+            'whoami',
+            '--server',
+            `http://127.0.0.1:${port}`,
+            '--token-file',
+            '-',
+            '-o',
+            'yaml',
+          ],
+          stdin: noteToken('a-token-from-standard-input'),
+        });
+        await new Promise((resolve) => server.close(resolve));
+        expect(stdout, stderr).to.equal('subject: client:ops\nvia: token\npolicies:\n  - root\n');
+        expect({ code, asked }).to.deep.equal({ code: 0, asked: ['/api/v1/whoami'] });
+      });
 
       it('ends quietly where nobody reads what it prints', async () => {
         const { stderr } = await run(program, { args: ['broker', '--help'], isDeaf: true });
