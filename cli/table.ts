@@ -51,11 +51,6 @@ export async function formatOutput(
 ): Promise<string> {
   if (output === 'table') return render();
   if (output === 'json') return `${JSON.stringify(value, undefined, 2)}\n`;
+  const { toYaml } = await import('./yaml.ts');
   return toYaml(value);
-}
-
-/** As a person would write it into a file. */
-export async function toYaml(value: unknown): Promise<string> {
-  const { stringify } = await import('yaml');
-  return stringify(value, { lineWidth: 0 });
 }

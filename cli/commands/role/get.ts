@@ -3,7 +3,7 @@ import type { RoleView } from '../../../common/protocol/admin-api.ts';
 import { defineApiCommand } from '../../api-command.ts';
 import { toNeeds } from '../../needs.ts';
 import { toPlainText } from '../../plain-text.ts';
-import { toYaml } from '../../table.ts';
+import { toYaml } from '../../yaml.ts';
 
 export const command = defineApiCommand({
   name: 'role get',
@@ -18,7 +18,7 @@ everything is one object on standard output.
   table: {},
   run: async ({ client, operands: [name = ''], settings, print, io }) => {
     const role = await client.send<RoleView>({ method: 'GET', path: ['roles', name] });
-    const document = await toYaml(role.document);
+    const document = toYaml(role.document);
     await print(role, () => document);
     if (settings.output === 'table')
       io.stderr(
