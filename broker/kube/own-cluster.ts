@@ -148,11 +148,12 @@ function toVerdicts(reports: readonly RoleReport[]): ReadonlyMap<string, RoleVer
   return new Map(reports.map((report) => [report.writtenAt, toVerdict(report)]));
 }
 
-function toVerdict({ state, message, problems, overlaps }: RoleReport): RoleVerdict {
-  const isReady = state === 'Ready';
+function toVerdict(report: RoleReport): RoleVerdict {
+  const { state, isAmbiguous = false, message, problems, overlaps } = report;
+  const isReady = state === 'Ready' && !isAmbiguous;
   return {
     ready: isReady,
-    reason: isReady ? 'Accepted' : state,
+    reason: isReady ? 'Accepted' : isAmbiguous ? 'Ambiguous' : state,
     message: [message ?? 'in use', ...(problems ?? [])].join('; '),
     overlaps,
   };

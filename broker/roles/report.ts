@@ -18,6 +18,8 @@ export interface RoleReport {
   readonly message?: string;
   /** Only with `Invalid`. */
   readonly problems?: readonly string[];
+  /** Some of its subjects are refused for certain, because another role fits them as well. */
+  readonly isAmbiguous?: true;
   /** Names of other roles that fit some of its subjects as well as it does, or better. */
   readonly overlaps: readonly string[];
 }
@@ -94,6 +96,9 @@ function toReport({ kind, role, shadowedBy }: Merged, known: Known | undefined):
     ...frame,
     state: 'Ready',
     ...(message !== undefined && { message }),
+    ...(found.some(({ kind: how, isCertain }) => how === 'ambiguous' && isCertain) && {
+      isAmbiguous: true,
+    }),
     overlaps: [...new Set(names)].sort(),
   };
 }

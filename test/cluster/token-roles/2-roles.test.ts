@@ -72,16 +72,16 @@ describe('TokenRoles, step 2: a broker that follows them', function () {
     expect(row.split(/\s+/).slice(0, 3)).to.deep.equal(['payments', 'payments', 'jwt']);
     expect(row).to.match(/True\s+Accepted/);
   });
-  it('names roles that share its subjects', async () => {
+  it('says of two roles that fit the same subject that they do', async () => {
     await stage.applyRole('twin', spec('payments'));
-    const isTold = async () => (await stage.readStatus('twin')).overlaps?.[0] === 'payments';
-    await waitFor(isTold, { what: 'the overlap to be told' });
-    expect(await stage.exchange('payments')).to.not.include({ reason: 'none' });
+    const twin = await stage.waitForReason('twin', 'Ambiguous');
+    expect([twin.ready?.status, twin.overlaps]).to.deep.equal(['False', ['payments']]);
+    const { overlaps } = await stage.waitForReason('payments', 'Ambiguous');
+    expect(overlaps).to.deep.equal(['twin']);
+    expect(await stage.exchange('payments')).to.deep.equal({ reason: 'no_role' });
     await stage.deleteRole('twin');
     await stage.waitForOutcome('payments', 'none');
-    await waitFor(async () => (await stage.readStatus('payments')).overlaps?.length === 0, {
-      what: 'the overlap to be taken back',
-    });
+    expect((await stage.waitForReason('payments', 'Accepted')).overlaps).to.deep.equal([]);
   });
   it('does not serve a role beyond the limits of the operator, and says why', async () => {
     await stage.applyRole(
