@@ -6,20 +6,23 @@ import { toRuleKind } from './match.ts';
 import { findOverlaps, type Overlap } from './overlap.ts';
 import type { OidcRule, Role, SubjectRule, WorkloadRule } from './role.ts';
 
+export const FINDING_KINDS = [
+  'wildcard_cluster',
+  'wildcard_all',
+  'broad_subject',
+  'unknown_cluster',
+  'unknown_issuer',
+  'unserved_subject',
+  'condition_never',
+  'no_scopes',
+  'ambiguous',
+  'maybe_ambiguous',
+  'shadowed',
+  'not_compared',
+] as const;
+
 export interface Finding {
-  readonly kind:
-    | 'wildcard_cluster'
-    | 'wildcard_all'
-    | 'broad_subject'
-    | 'unknown_cluster'
-    | 'unknown_issuer'
-    | 'unserved_subject'
-    | 'condition_never'
-    | 'no_scopes'
-    | 'ambiguous'
-    | 'maybe_ambiguous'
-    | 'shadowed'
-    | 'not_compared';
+  readonly kind: (typeof FINDING_KINDS)[number];
   readonly role: string;
   readonly source: string;
   /** Index in the role's `subjects`, where it is about one. */
