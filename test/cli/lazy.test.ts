@@ -69,7 +69,10 @@ describe('what a command loads', function () {
     const { metafile } = await build({
       absWorkingDir: ROOT,
       entryPoints: ['cli/main.ts'],
-      outfile: bundle,
+      outdir: folder,
+      entryNames: 'marked',
+      outExtension: { '.js': '.mjs' },
+      splitting: true,
       bundle: true,
       platform: 'node',
       target: 'node24',

@@ -95,9 +95,7 @@ for (const backend of BACKENDS) {
             remove: (kid) => reach(() => store.keys.remove(kid)),
           },
           onChange: (listener) =>
-            store.onChange((change) => {
-              if (!replica.isCutOff) listener(change);
-            }),
+            store.onChange((change) => (replica.isCutOff ? undefined : listener(change))),
         },
         sealing: options.sealing ?? openSealing(),
         algorithm: options.algorithm ?? 'ES256',
