@@ -2,7 +2,7 @@
 // by what the cluster's RBAC says of group auth.example.io (SubjectAccessReview). Nobody else may do anything.
 import type { Clock } from '../common/clock.ts';
 import type { AccessReviews, AccessUser } from '../common/kube/access.ts';
-import { KubeError } from '../common/kube/client.ts';
+import { KubeError } from '../common/kube/error.ts';
 import { BrokerError } from './errors.ts';
 import type { Identity, WorkloadIdentity } from './identity/identity.ts';
 import { isAllowedByPolicies, KUBE_RESOURCES, type Resource, type Verb } from './policies.ts';

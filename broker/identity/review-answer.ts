@@ -1,6 +1,6 @@
 // A TokenReview (authentication.k8s.io/v1) as it is asked and what its answer proves. Pure. Only an answer that is wholly
 // as expected is a yes; one that speaks of somebody else than the token does is a no, however friendly it is.
-import { KubeError } from '../../common/kube/client.ts';
+import { KubeError } from '../../common/kube/error.ts';
 import { scrubTokens } from '../../common/secret.ts';
 import type { Checked } from './claims.ts';
 import type { WorkloadSubject } from './identity.ts';

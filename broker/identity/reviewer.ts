@@ -2,7 +2,8 @@
 // for a moment. That the API server does not answer, or refuses our own credential, is never the caller's fault.
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
-import { createKubeClient, type KubeClient, KubeError } from '../../common/kube/client.ts';
+import { createKubeClient, type KubeClient } from '../../common/kube/client.ts';
+import { KubeError } from '../../common/kube/error.ts';
 import type { Logger } from '../../common/log.ts';
 import { BrokerError } from '../errors.ts';
 import type { ReviewSettings, ValidationMode } from './cluster-review.ts';

@@ -2,7 +2,8 @@
 // a line in the log. Replicas that see the same write the same, so the first is enough; where they differ (a rollout),
 // each writes its own view once, and none undoes the other's again and again.
 import type { Clock, Random } from '../../common/clock.ts';
-import { type KubeClient, KubeError } from '../../common/kube/client.ts';
+import type { KubeClient } from '../../common/kube/client.ts';
+import { KubeError } from '../../common/kube/error.ts';
 import type { Logger } from '../../common/log.ts';
 import { type RoleObject, TOKEN_ROLES_PATH } from '../roles/sources/crd.ts';
 

@@ -1,6 +1,7 @@
 // Asks the API server what may be done: by a caller (SubjectAccessReview) or by this process itself
 // (SelfSubjectAccessReview). Nothing is remembered here: how old an answer may be is for the caller to say.
-import { type KubeClient, KubeError } from './client.ts';
+import type { KubeClient } from './client.ts';
+import { KubeError } from './error.ts';
 
 /** What somebody wants to do, as Kubernetes' authorizers see it (`resourceAttributes`). */
 export interface AccessAttributes {

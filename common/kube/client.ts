@@ -1,6 +1,5 @@
 // A small client of one API server, with the process's own credential. The token file is read for every request and the
 // CA file too, so that what was rotated on the disk is used at once; connections are kept. No redirect is followed.
-import { readFile } from 'node:fs/promises';
 import {
   Agent as HttpAgent,
   request as httpRequest,
@@ -8,6 +7,8 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { readCa, readToken } from './credential.ts';
+import { KubeError } from './error.ts';
 
 export interface KubeClientOptions {
   /** `https://…`, or `http` on loopback; whoever reads it from a configuration has checked that. */
@@ -21,27 +22,6 @@ export interface KubeClientOptions {
   readonly maxBytes?: number;
   /** The CA file has another content than at the last request: the server behind the address may be another one. */
   readonly onCaChanged?: () => void;
-}
-
-/**
- * `unauthorized`, `forbidden` (the API server refuses our credential) and `unreadable` (there is none on the disk) are
- * the operator's to mend; `unavailable` is everything else. Quotes nothing that was sent or answered.
- */
-export class KubeError extends Error {
-  readonly kind: 'unauthorized' | 'forbidden' | 'unreadable' | 'unavailable';
-  /** Of the answer, where there was one. */
-  readonly status: number | undefined;
-
-  constructor(
-    kind: KubeError['kind'],
-    message: string,
-    options: { cause?: unknown; status?: number } = {},
-  ) {
-    super(message, 'cause' in options ? { cause: options.cause } : undefined);
-    this.name = 'KubeError';
-    this.kind = kind;
-    this.status = options.status;
-  }
 }
 
 export interface KubeClient {
@@ -86,7 +66,6 @@ const IDLE_MS = 30_000;
 const KEEP_ALIVE_MS = 15_000;
 const JSON_TYPE = 'application/json';
 const MERGE_PATCH_TYPE = 'application/merge-patch+json';
-const CERTIFICATE = '-----BEGIN CERTIFICATE-----';
 
 interface Agents {
   readonly ca: string;
@@ -153,30 +132,6 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
       ask({ method: 'GET', path, ...(accept && { accept }) }, openAnswer),
     close: () => made?.agent.destroy(),
   };
-}
-
-async function readToken(file: string): Promise<string> {
-  const token = (await read(file, 'token')).trim();
-  if (!/^[\x21-\x7e]+$/.test(token))
-    throw new KubeError('unreadable', 'the token file holds no token');
-  return token;
-}
-
-async function readCa(file: string): Promise<string> {
-  const ca = await read(file, 'CA');
-  // Node takes an empty CA for "no opinion" and falls back to the public roots.
-  if (!ca.includes(CERTIFICATE))
-    throw new KubeError('unreadable', 'the CA file holds no certificate');
-  return ca;
-}
-
-async function read(file: string, what: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown';
-    throw new KubeError('unreadable', `the ${what} file cannot be read (${code})`, { cause });
-  }
 }
 
 /** A kept connection that the other side had closed already: the request never arrived. */

@@ -3,7 +3,8 @@
 import type { IncomingMessage } from 'node:http';
 import { type Clock, type Random, systemRandom } from '../clock.ts';
 import type { Logger } from '../log.ts';
-import { type KubeClient, KubeError } from './client.ts';
+import type { KubeClient } from './client.ts';
+import { KubeError } from './error.ts';
 import { isKubeObject, type KubeObject, readWatchEvents, type WatchEvent } from './watch-stream.ts';
 
 export interface CollectionOptions<T> {

@@ -1,6 +1,6 @@
 // The events of one watch, read from an answer that goes on: JSON objects, one per line.
 import type { IncomingMessage } from 'node:http';
-import { KubeError } from './client.ts';
+import { KubeError } from './error.ts';
 
 export interface KubeObject {
   readonly metadata: {

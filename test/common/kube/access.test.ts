@@ -7,7 +7,8 @@ import {
   type AccessUser,
   createAccessReviews,
 } from '../../../common/kube/access.ts';
-import { createKubeClient, type KubeClient, KubeError } from '../../../common/kube/client.ts';
+import { createKubeClient, type KubeClient } from '../../../common/kube/client.ts';
+import { KubeError } from '../../../common/kube/error.ts';
 import {
   type FakeAccessServer,
   startAccessServer,

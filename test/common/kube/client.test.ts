@@ -3,7 +3,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
-import { createKubeClient, KubeError } from '../../../common/kube/client.ts';
+import { createKubeClient } from '../../../common/kube/client.ts';
+import { KubeError } from '../../../common/kube/error.ts';
 import { type FakeApiServer, startApiServer } from '../../support/api-server.ts';
 
 const PATH = '/apis/authentication.k8s.io/v1/tokenreviews';

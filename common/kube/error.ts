@@ -1,0 +1,22 @@
+// How a request to an API server fails.
+
+/**
+ * `unauthorized`, `forbidden` (the API server refuses our credential) and `unreadable` (there is none on the disk) are
+ * the operator's to mend; `unavailable` is everything else. Quotes nothing that was sent or answered.
+ */
+export class KubeError extends Error {
+  readonly kind: 'unauthorized' | 'forbidden' | 'unreadable' | 'unavailable';
+  /** Of the answer, where there was one. */
+  readonly status: number | undefined;
+
+  constructor(
+    kind: KubeError['kind'],
+    message: string,
+    options: { cause?: unknown; status?: number } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.name = 'KubeError';
+    this.kind = kind;
+    this.status = options.status;
+  }
+}
