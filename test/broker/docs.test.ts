@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import * as tokenExchange from '../../broker/dialects/oauth/grants/token-exchange.ts';
 import { METADATA_PATHS } from '../../broker/dialects/oauth/metadata.ts';
-import { PATH_TOKEN } from '../../common/protocol/oauth.ts';
+import { PATH_INTROSPECT, PATH_REVOKE, PATH_TOKEN } from '../../common/protocol/oauth.ts';
 
 const page = readFileSync(path.join(import.meta.dirname, '../../docs/broker.md'), 'utf8');
 
@@ -17,7 +17,12 @@ function readTable(heading: string): string[] {
 
 describe('docs/broker.md', () => {
   it('lists the endpoints', () => {
-    expect(readTable('Endpoints')).to.have.members([PATH_TOKEN, ...METADATA_PATHS]);
+    expect(readTable('Endpoints')).to.have.members([
+      PATH_TOKEN,
+      PATH_INTROSPECT,
+      PATH_REVOKE,
+      ...METADATA_PATHS,
+    ]);
   });
 
   it('lists the parameters of a token exchange', () => {

@@ -332,6 +332,19 @@ const ELSEWHERE: readonly Reason[] = [
   'review_mismatch',
   'too_many_requests',
   'internal',
+  // Of other endpoints than the token endpoint, or of the store.
+  'revocation_unsupported',
+  'document_invalid',
+  'body_too_large',
+  'media_type_unsupported',
+  'bearer_invalid',
+  'bearer_forbidden',
+  'beyond_own',
+  'conflict',
+  'version_mismatch',
+  'store_missing',
+  'store_unavailable',
+  'revocation_pending',
 ];
 
 describe('refusals', () => {
