@@ -42,14 +42,18 @@ async function openSqlite(file: string): Promise<Given> {
   return { store, clock, lines };
 }
 
-function start({ store, clock, lines }: Given, signal?: AbortSignal): Promise<void> {
+async function start({ store, clock, lines }: Given, signal?: AbortSignal): Promise<void> {
   const log = createLogger({
     level: 'debug',
     process: 'broker',
     stream: { write: (line) => void lines.push(JSON.parse(line)) },
   });
   const mirror = createMirror({ store, toRoleTag: String, maxAwaySeconds: 300, clock, log });
-  return startStore({ store, mirror, clock, log, signal }).finally(() => mirror.stop());
+  try {
+    await startStore({ store, mirror, clock, log, signal });
+  } finally {
+    await mirror.stop();
+  }
 }
 
 describe('start with a store', () => {
