@@ -407,7 +407,7 @@ function describeDenials(suite: Suite): void {
   it('tells which were added, those of one moment together', async () => {
     const ids = ['a', 'b', 'c'];
     await Promise.all(ids.map((id) => suite.store.denials.add(sampleDenial(id))));
-    const told = suite.changes.flatMap((change) =>
+    const told = findTold(suite).flatMap((change) =>
       change.topic === 'denials' ? (change.ids ?? []) : [],
     );
     expect(told).to.have.members(ids);
