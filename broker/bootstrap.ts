@@ -6,7 +6,7 @@ import type { Logger } from '../common/log.ts';
 import { Secret, tokenFingerprint } from '../common/secret.ts';
 import { POLICY_ROOT } from './policies.ts';
 import { toStoredStatic } from './static-tokens.ts';
-import type { StoredToken, TokenStore } from './store/store.ts';
+import { type StoredToken, StoreError, type TokenStore } from './store/store.ts';
 import { hashToken, newOpaqueToken, parseOpaqueToken, type RandomBytes } from './tokens/opaque.ts';
 import { BOOTSTRAP_NAME } from './within.ts';
 
@@ -62,7 +62,7 @@ export async function takeBootstrapToken(
   const text = token.reveal();
   const fingerprint = tokenFingerprint(text);
   const row = toRow(text, deps);
-  if (await tokens.insertOnce(row)) {
+  if (await insertUnlessHeld(row, deps)) {
     log.warn(
       { fingerprint, accessor: row.accessor, expiresAt: toTime(row.expiresAt) },
       'bootstrap token taken into use: revoke it once you have made another, and delete its Secret',
@@ -79,9 +79,26 @@ export async function takeBootstrapToken(
   }
   log.warn(
     { fingerprint },
-    'bootstrap token refused: it was taken once and has ended or was revoked; put another into its Secret',
+    'bootstrap token refused: it was taken once and has ended or was revoked, or another one lives',
   );
   return 'spent';
+}
+
+/** The name is one token's at a time: while another bootstrap token lives, this one is left for a later start. */
+async function insertUnlessHeld(
+  row: StoredToken,
+  { tokens, log }: BootstrapDeps,
+): Promise<boolean> {
+  try {
+    return await tokens.insertOnce(row);
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.kind !== 'conflict') throw error;
+    log.warn(
+      {},
+      'another bootstrap token lives: this one is not taken into use before it has ended',
+    );
+    return false;
+  }
 }
 
 /** A token of our form has its accessor in it; another one gets an accessor that has nothing to do with it. */

@@ -9,6 +9,7 @@ import { describeDefault, type SettingsTable, toFlag, toVariable } from '../comm
 import { DEV_SETTINGS } from '../dev/settings.ts';
 import { EXCHANGE_SETTINGS } from '../exchange/settings.ts';
 import { WEBHOOK_TABLE } from '../webhook/settings.ts';
+import { renderAdminApi } from './admin-api-page.ts';
 import { renderCliPage } from './cli-page.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
@@ -125,6 +126,7 @@ const sections: readonly (readonly [file: string, section: string, content: stri
 const pages: readonly (readonly [file: string, content: string])[] = [
   ['docs/decisions/README.md', renderDecisions()],
   ['docs/configuration.md', renderConfiguration()],
+  ['docs/admin-api.md', renderAdminApi()],
   ['docs/cli.md', await renderCliPage()],
 ];
 
