@@ -57,7 +57,7 @@ describe('table of reasons', () => {
 
     it(`has somebody who raises ${reason}`, () => {
       const raised = new RegExp(
-        `(BrokerError|refuse|TokenRefused)\\(\\s*'${reason}'|reason: '${reason}'|[:?] '${reason}'|return '${reason}'|= '${reason}'|\\?\\? '${reason}'`,
+        `(BrokerError|refuse|TokenRefused|RequestRefused)\\(\\s*'${reason}'|reason: '${reason}'|[:?] '${reason}'|return '${reason}'|= '${reason}'|\\?\\? '${reason}'`,
       );
       expect(raised.test(sources)).to.equal(true);
     });
