@@ -58,6 +58,8 @@ export function createSecretChecker(deps: {
   const limiter = createLimiter({ ...LIMITS, clock });
   // Good ones only: remembering bad ones would let a flood push the good ones out. First is least recently used.
   const remembered = new Map<string, number>();
+  // A receiver that starts asks by many connections at once: they share the first comparison.
+  const comparing = new Map<string, Promise<boolean>>();
 
   function isRemembered(name: string): boolean {
     const at = remembered.get(name);
@@ -82,14 +84,24 @@ export function createSecretChecker(deps: {
           .update(`${hash}\n${secret.reveal()}`)
           .digest('base64');
         if (isRemembered(name)) return true;
-        if (await runLimited(() => isHashOf(hash, secret))) {
-          remember(name);
-          return true;
-        }
+        if (await compareOnce(name, () => isHashOf(hash, secret))) return true;
       }
       return false;
     },
   };
+
+  function compareOnce(name: string, task: () => Promise<boolean>): Promise<boolean> {
+    const known = comparing.get(name);
+    if (known) return known;
+    const result = runLimited(task)
+      .then((isSame) => {
+        if (isSame) remember(name);
+        return isSame;
+      })
+      .finally(() => comparing.delete(name));
+    comparing.set(name, result);
+    return result;
+  }
 
   async function runLimited(task: () => Promise<boolean>): Promise<boolean> {
     try {

@@ -101,6 +101,14 @@ describe('client secrets', () => {
     expect(await checker.isOneOf(hashes, secret)).to.equal(true);
   });
 
+  it('are compared once for a hundred requests that come together', async () => {
+    const hashes = [await hashClientSecret(secret, randomBytes)];
+    const checker = newChecker();
+    // More than may wait: only shared comparisons serve them all.
+    const together = Array.from({ length: 100 }, () => checker.isOneOf(hashes, secret));
+    expect(new Set(await Promise.all(together))).to.deep.equal(new Set([true]));
+  });
+
   it('are refused as too many while a flood of them is compared', async () => {
     const hashes = [await hashClientSecret(secret, randomBytes)];
     const checker = newChecker();
