@@ -1,6 +1,6 @@
 // The process as it is started: one message for everything that is wrong, TLS, readiness, hot reload and drain.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -224,6 +224,22 @@ describe('broker process', function () {
       name: 'a cluster with the issuer of the broker',
       args: () => [...flags(['--insecure-plain-http']), '--issuer', issuer.issuer],
       message: /cluster local has the issuer of the broker itself/,
+    },
+    {
+      name: 'a bootstrap token that anybody could guess',
+      args: () => {
+        writeFileSync(at('weak'), 'admin-admin-admin-admin-admin-admin');
+        return flags([...tls(), '--bootstrap-token-file', at('weak')]);
+      },
+      message: /weak: the bootstrap token must be random/,
+    },
+    {
+      name: 'a bootstrap token without a store',
+      args: () => {
+        writeFileSync(at('bootstrap'), noteToken(randomBytes(32).toString('hex')));
+        return flags([...tls(), '--bootstrap-token-file', at('bootstrap')]);
+      },
+      message: /COATCHECK_BOOTSTRAP_TOKEN_FILE needs a store/,
     },
   ];
   const tls = () => ['--tls-cert-file', at('tls.crt'), '--tls-key-file', at('tls.key')];
