@@ -88,7 +88,10 @@ export interface Theme {
   readonly denied: readonly Row[];
 }
 
-type TokenOptions = NonNullable<Parameters<FakeIssuer['token']>[0]>;
+type TokenOptions = Omit<NonNullable<Parameters<FakeIssuer['token']>[0]>, 'issuedAt'> & {
+  /** Seconds before the request, which may be minutes after this file was loaded; negative: after it. */
+  readonly issuedAgo?: number;
+};
 type More = Omit<Ask, 'token'> & { readonly from?: 'own' | 'staging' };
 
 const now = () => Math.floor(Date.now() / 1000);
@@ -99,11 +102,15 @@ function pod(
   name: string,
   expected: string,
   audience: string,
-  options: TokenOptions = {},
+  { issuedAgo, ...options }: TokenOptions = {},
   { from = 'own', ...more }: More = {},
 ): Row {
   const ask = (issuers: Issuers): Ask => ({
-    token: issuers[from].token({ audiences: [audience], ...options }),
+    token: issuers[from].token({
+      audiences: [audience],
+      ...options,
+      ...(issuedAgo !== undefined && { issuedAt: now() - issuedAgo }),
+    }),
     ...(options.namespace !== undefined && { namespace: options.namespace }),
     ...more,
   });
@@ -350,15 +357,15 @@ export const THEMES: readonly Theme[] = [
         cap: 'subject',
       },
       pod('seconds after its end: the leeway, and a role that may outlive', 'long', 'long', {
-        issuedAt: now() - HOUR - 10,
+        issuedAgo: HOUR + 10,
       }),
     ],
     denied: [
       pod('seconds after its end, with nothing left to give', 'token_expired', 'subject-end', {
-        issuedAt: now() - HOUR - 10,
+        issuedAgo: HOUR + 10,
       }),
-      pod('after its end and the leeway', 'token_expired', 'long', { issuedAt: now() - HOUR - 40 }),
-      pod('before its beginning', 'token_not_yet_valid', 'long', { issuedAt: now() + 90 }),
+      pod('after its end and the leeway', 'token_expired', 'long', { issuedAgo: HOUR + 40 }),
+      pod('before its beginning', 'token_not_yet_valid', 'long', { issuedAgo: -90 }),
     ],
   },
   {
@@ -485,7 +492,7 @@ export const THEMES: readonly Theme[] = [
         sub: 'system:serviceaccount:shop:checkout',
       }),
       job('a bound token', 'token_claims', 'release', { cnf: { jkt: 'x' } }),
-      job('an old token that has not ended', 'token_expired', 'release', { iat: now() - 90_000 }),
+      job('an old token that has not ended', 'token_expired', 'release', { iat: 1_600_000_000 }),
     ],
   },
   {

@@ -34,9 +34,11 @@ for (const { name, toEntry, toToken, entry } of kinds) {
   describe(`${name} whose issuer is down`, () => {
     let issuer: FakeIssuer;
     let broker: TestBroker;
-    const clock = createFakeClock(Date.now());
+    let clock: ReturnType<typeof createFakeClock>;
 
     before(async () => {
+      // Not before: tokens are minted at the real time.
+      clock = createFakeClock(Date.now());
       issuer = await startIssuer();
       const clusters = [toEntry(issuer)];
       broker = await startTestBroker(name, { fake: issuer, clusters, clock, roles: ROLE });
