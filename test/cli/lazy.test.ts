@@ -13,7 +13,6 @@ const HEAVY = [
   'pg',
   'kysely',
   '@bufbuild/cel',
-  '@kubernetes/client-node',
   '@opentelemetry/sdk-node',
 ];
 
