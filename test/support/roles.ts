@@ -27,12 +27,13 @@ export function problemsOf(value: unknown, limits: RoleLimits = {}): readonly st
 
 /** The role that {@link toDocument} is, under another name; `more` is merged over it. */
 export function toRole(name: string, more: Partial<Role> = {}): Role {
-  return { ...PLAIN, name, source: `file:roles.yaml#${name}`, ...more };
+  plain ??= parseRole(toDocument());
+  return { ...plain, name, source: `file:roles.yaml#${name}`, ...more };
 }
 
 const parse = createRoleParser();
-// Made once: some tests make thousands.
-const PLAIN = parseRole(toDocument());
+// Made once, since some tests make thousands; and not while suites are loaded, see docs/mutation.md.
+let plain: Role | undefined;
 
 /** The role of a document. @throws TypeError where it is none */
 export function parseRole(value: unknown, limits?: RoleLimits): Role {
