@@ -3,6 +3,7 @@ import type { Clock } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
 import { createClientStore } from './clients.ts';
 import { createCore } from './core.ts';
+import { createDeathStore } from './deaths.ts';
 import { createDecisionStore } from './decisions.ts';
 import { createDenialStore } from './denials.ts';
 import type { Dialect } from './dialect.ts';
@@ -36,6 +37,7 @@ export function createDatabaseStore(
     kind: dialect.kind,
     tokens: observe('tokens', createTokenStore(core), tell),
     denials: observe('denials', createDenialStore(core), tell),
+    deaths: observe('deaths', createDeathStore(core), tell),
     roles: observe('roles', createRoleStore(core), tell),
     keys: observe('keys', createKeyStore(core), tell),
     clients: observe('clients', createClientStore(core), tell),

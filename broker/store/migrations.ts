@@ -4,6 +4,7 @@ import type { Kysely } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import type { Columns, Dialect } from './dialect.ts';
 import { up as first } from './migrations/0001-first.ts';
+import { up as deaths } from './migrations/0002-deaths.ts';
 import { StoreError } from './store.ts';
 
 const TABLE = 'coatcheck_migrations';
@@ -14,6 +15,7 @@ type Step = (db: Kysely<unknown>, columns: Columns) => Promise<void>;
 /** In order. A step that was released is never changed again. */
 export const MIGRATIONS: Readonly<Record<string, Step>> = {
   '0001-first': first,
+  '0002-deaths': deaths,
 };
 
 /**

@@ -90,6 +90,15 @@ export interface DecisionTable {
   readonly record: string;
 }
 
+export interface DeathRow {
+  readonly cluster: string;
+  readonly uid: string;
+  readonly kind: string;
+  readonly died_at: number;
+  readonly reported_at: number;
+  readonly until: number;
+}
+
 /** One row per thing that one replica at a time may do. */
 export interface LeaseRow {
   readonly name: string;
@@ -104,6 +113,7 @@ export interface Tables {
   readonly coatcheck_tokens: TokenTable;
   readonly coatcheck_used_tokens: UsedTokenRow;
   readonly coatcheck_denials: DenialRow;
+  readonly coatcheck_deaths: DeathRow;
   readonly coatcheck_roles: RoleRow;
   readonly coatcheck_keys: KeyRow;
   readonly coatcheck_clients: ClientRow;

@@ -135,6 +135,30 @@ export interface DenialStore {
   findMany(ids: readonly string[]): Promise<readonly Denial[]>;
 }
 
+/** A pod or ServiceAccount that is gone; its tokens are dead. */
+export interface StoredDeath {
+  readonly cluster: string;
+  readonly kind: 'Pod' | 'ServiceAccount';
+  readonly uid: string;
+  readonly diedAt: number;
+  /** When a broker first heard of it. */
+  readonly reportedAt: number;
+  /** From then on no token can be alive that names it; it is swept. */
+  readonly until: number;
+}
+
+export interface DeathStore {
+  /** Durable when it resolves, in part where it rejects; to those that were not there. Other replicas know at once. */
+  add(deaths: readonly StoredDeath[]): Promise<readonly StoredDeath[]>;
+  /** Those whose `until` is after `now` and that were reported then or later, the earliest first. */
+  list(range: {
+    readonly now: number;
+    readonly reportedSince: number;
+  }): Promise<readonly StoredDeath[]>;
+  /** Those of these uids that there are. */
+  findMany(cluster: string, uids: readonly string[]): Promise<readonly StoredDeath[]>;
+}
+
 export interface StoredRole {
   readonly name: string;
   /** The TokenRole document, as it was accepted. */
@@ -257,6 +281,8 @@ export type StoreChange =
   | { readonly topic: 'roles' | 'keys' | 'clients' | 'all' }
   /** `ids` is absent where there are too many to name. */
   | { readonly topic: 'denials'; readonly ids?: readonly string[] }
+  /** `uids` and `cluster` are absent where there are too many to name. */
+  | { readonly topic: 'deaths'; readonly cluster?: string; readonly uids?: readonly string[] }
   /** Revoked or extended; an insert is no change. `hash` is absent after a revocation in bulk. */
   | { readonly topic: 'tokens'; readonly hash?: string };
 
@@ -272,6 +298,7 @@ export interface Store {
   readonly kind: Exclude<StoreKind, 'none'>;
   readonly tokens: TokenStore;
   readonly denials: DenialStore;
+  readonly deaths: DeathStore;
   readonly roles: RoleStore;
   readonly keys: KeyStore;
   readonly clients: ClientStore;

@@ -2,6 +2,7 @@
 import { type Clock, nowSeconds } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
 import { type Core, repeatInBatches } from './core.ts';
+import { sweepDeaths } from './deaths.ts';
 
 const SWEEP_MS = 60_000;
 /** A sweep that takes longer is done by two, which is no harm. */
@@ -38,6 +39,7 @@ export function createSweep(
     return (
       (await sweepTokens(core, now - GRACE_SECONDS)) +
       (await sweepDenials(core, now - GRACE_SECONDS)) +
+      (await sweepDeaths(core, now - GRACE_SECONDS, BATCH)) +
       (await sweepDecisions(core, oldest)) +
       (await boundDecisions(core, options.maxDecisions))
     );
