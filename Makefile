@@ -9,7 +9,7 @@ ARGS ?=
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-cluster cluster-shell bench build image generate clean
+.PHONY: help install demo check test test-cluster cluster-shell bench mutation build image generate clean
 
 help: ## this list
 	@echo 'make demo          the main job on this machine, no cluster needed'
@@ -18,6 +18,7 @@ help: ## this list
 	@echo 'make cluster-shell a shell in such a cluster, with kubectl and helm; gone when you leave it (root)'
 	@echo 'make check         format, lint, types, generated files: the gate'
 	@echo 'make bench         the benchmarks, with their table'
+	@echo 'make mutation      changes the code that decides and counts what the quick tests notice (long)'
 	@echo 'make build         dist/: the bundles and the compiled exchange program'
 	@echo 'make image         dist/images/: the images as OCI archives, without a container engine'
 	@echo 'make generate      rewrites generated reference pages'
@@ -52,6 +53,9 @@ cluster-shell: $(STAMP)
 bench: $(STAMP)
 	@$(NODE) bench/main.ts $(ARGS)
 
+mutation: $(STAMP)
+	@$(NODE) scripts/mutation.ts $(ARGS)
+
 build: $(STAMP)
 	@$(NODE) scripts/build.ts $(ARGS)
 
@@ -64,4 +68,4 @@ generate: $(STAMP)
 	@$(NODE) scripts/generate.ts
 
 clean:
-	rm -rf dist .test-output coverage
+	rm -rf dist .test-output coverage .stryker
