@@ -87,7 +87,6 @@ export function readDevSettings(
   let bootstrapToken: Secret | undefined;
   const source = { args, ...(token !== undefined && { environment: { [variable]: token } }) };
   const { settings, operands } = readSettings(DEV_SETTINGS, source, (given) => [
-    ...findListenProblems(given.listen, given.insecureListen ?? false),
     ...findPathProblems(given),
     ...attempt(() => {
       store = readStore(given) ?? store;
@@ -96,13 +95,15 @@ export function readDevSettings(
       bootstrapToken = readBootstrap(given, store);
     }),
   ]);
-  if (operands.length > 0) throw new SettingsError(['coatcheck dev takes flags only']);
+  const problems = findListenProblems(settings.listen, settings.insecureListen);
+  if (operands.length > 0) problems.push('coatcheck dev takes flags only');
+  if (problems.length > 0) throw new SettingsError(problems);
   const { listen, roles, receivers, insecureListen } = settings;
   return { listen, roles, receivers, insecureListen, store, bootstrapToken };
 }
 
-function findListenProblems(listen: ListenAddress | undefined, isAllowed: boolean): string[] {
-  if (!listen || isAllowed || isLoopback(listen.host)) return [];
+function findListenProblems(listen: ListenAddress, isAllowed: boolean): string[] {
+  if (isAllowed || isLoopback(listen.host)) return [];
   return [
     '--listen must be a loopback address (127.0.0.1, ::1, localhost): the local issuer gives anybody a token for any ServiceAccount; --insecure-listen allows others all the same',
   ];

@@ -175,7 +175,7 @@ describe('coatcheck dev', () => {
   const refusals = [
     { args: ['--listen', '0.0.0.0:0'], code: 2, says: '--listen must be a loopback address' },
     { args: ['--roles', '/nonexistent/roles'], code: 2, says: '--roles must be a folder' },
-    { args: ['--bootstrap-token', 'x'], code: 2, says: '--bootstrap-token is not a flag' },
+    { args: ['--bootstrap-tokens', 'x'], code: 2, says: '--bootstrap-tokens is not a flag' },
   ];
   for (const { args, code, says } of refusals) {
     it(`refuses ${args.join(' ')} before it listens`, async () => {

@@ -58,7 +58,7 @@ describe('the flags of coatcheck dev', () => {
     { args: ['--listen', '192.0.2.7:8420'], says: '--insecure-listen allows others' },
     { args: ['--listen', '127.evil.example:1'], says: '--listen must be a loopback address' },
     { args: ['--listen', 'nonsense'], says: '--listen must be host:port' },
-    { args: ['--store', 'sqlite:x'], says: '--store is not a flag of this command' },
+    { args: ['--stores', 'sqlite:x'], says: '--stores is not a flag of this command' },
     { args: ['extra'], says: 'takes flags only' },
   ];
   for (const { args, says } of refused) {
