@@ -88,12 +88,56 @@ describe('the injection', () => {
       });
     }
 
+    const linked = (length: number) => {
+      const path = `/run/secrets/auth.example.io/${'x'.repeat(60)}`;
+      const rest = `container  mounts ${path}; where its image links /var/run to /run, that hides the tokens at ${SETTINGS.mountRoot}`;
+      const name = 'n'.repeat(length - rest.length);
+      return podOf([{ name, volumeMounts: [{ name: 'data', mountPath: path }] }]);
+    };
+
+    it('passes on one of 245 characters whole', () => {
+      const [warning] = warningsOf(inject(linked(245), SETTINGS));
+      expect(warning).to.have.length(245);
+      expect(warning).to.match(/hides the tokens at .*\/auth\.example\.io$/);
+    });
+
+    it('cuts one of 246 characters to 245', () => {
+      const [warning] = warningsOf(inject(linked(246), SETTINGS));
+      expect(warning).to.have.length(245);
+      expect(warning).to.match(/auth\.example\.…$/);
+    });
+
     it('says the same thing once', () => {
       const twice = podOf([own(1), { ...own(1), env: [...own(1).env, ...own(1).env] }]);
       expect(new Set(warningsOf(inject(twice, SETTINGS))).size).to.equal(
         warningsOf(inject(twice, SETTINGS)).length,
       );
     });
+  });
+
+  it('gives each container the directories of its own audiences, where several have as many', () => {
+    const annotations = {
+      [KEY]: 'payments,ledger,mail',
+      [`${SETTINGS.prefix}containers.payments`]: 'a,c',
+      [`${SETTINGS.prefix}containers.ledger`]: 'b,c',
+      [`${SETTINGS.prefix}containers.mail`]: 'c',
+    };
+    const pod = podOf([{ name: 'a' }, { name: 'b' }, { name: 'c' }], annotations);
+    const injection = inject(pod, SETTINGS);
+    const mounted = (i: number) =>
+      injection.ok &&
+      injection.operations.flatMap(({ path, value }) =>
+        path.startsWith(`/spec/containers/${i}/volumeMounts`) ? [value].flat() : [],
+      );
+    const at = (name?: string) => ({
+      name: 'coatcheck-tokens',
+      mountPath: name ? `${SETTINGS.mountRoot}/${name}` : SETTINGS.mountRoot,
+      readOnly: true,
+      ...(name && { subPath: name }),
+    });
+    expect(mounted(0)).to.deep.equal([at('payments')]);
+    expect(mounted(1)).to.deep.equal([at('ledger')]);
+    expect(mounted(2)).to.deep.equal([at()]);
   });
 
   describe('beside containers that get no token', () => {
