@@ -68,7 +68,7 @@ async function createRunner(machine: Machine, { start, job }: Contestant): Promi
       const before = findCpuSeconds(server.pid) ?? Number.NaN;
       const result = await load(machine, { ...job, target, body, seconds });
       const used = (findCpuSeconds(server.pid) ?? Number.NaN) - before;
-      if (typeof body !== 'string') body = { ...body, skip: result.bodiesUsed };
+      if ('linesFile' in body) body = { ...body, skip: result.bodiesUsed };
       return { ...result, cpuMicroseconds: (used / result.requests) * 1_000_000 };
     },
   };

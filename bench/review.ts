@@ -1,17 +1,22 @@
-// The AdmissionReview of the admission lines: a Deployment's pod with two containers as kube-apiserver sends it, every
-// default written out, some 6 kB.
+// The AdmissionReviews of the admission lines: pods of Deployments with two containers each as kube-apiserver sends them,
+// every default written out, some 6 kB. No two are the same, so that whatever remembers whole pods gains nothing here: each
+// has a uid, a name and a volume for the API's token of its own, as in a cluster.
 const CONTAINER_DEFAULTS = {
   imagePullPolicy: 'IfNotPresent',
   terminationMessagePath: '/dev/termination-log',
   terminationMessagePolicy: 'File',
 };
-const API_ACCESS_MOUNT = {
-  name: 'kube-api-access-x7k2p',
-  readOnly: true,
-  mountPath: '/var/run/secrets/kubernetes.io/serviceaccount',
-};
 
-function toContainer(name: string, port: number): object {
+/** What is different from pod to pod. All are of the same length, so that all answers are. */
+interface PodNames {
+  readonly app: string;
+  readonly audience: string;
+  readonly replicaSet: string;
+  /** Five characters that the API server made up. */
+  readonly suffix: string;
+}
+
+function toContainer(name: string, port: number, apiAccess: string): object {
   return {
     name,
     image: `registry.example/shop/${name}:1.4.2@sha256:${'5'.repeat(64)}`,
@@ -35,7 +40,11 @@ function toContainer(name: string, port: number): object {
     volumeMounts: [
       { name: 'config', mountPath: '/etc/checkout' },
       { name: 'tmp', mountPath: '/tmp' },
-      API_ACCESS_MOUNT,
+      {
+        name: apiAccess,
+        readOnly: true,
+        mountPath: '/var/run/secrets/kubernetes.io/serviceaccount',
+      },
     ],
     livenessProbe: toProbe('/livez', port),
     readinessProbe: toProbe('/readyz', port),
@@ -58,21 +67,23 @@ function toProbe(path: string, port: number): object {
   };
 }
 
-function toPod(): object {
+function toPod({ app, audience, replicaSet, suffix }: PodNames): object {
+  const apiAccess = `kube-api-access-${suffix}`;
   return {
     kind: 'Pod',
     apiVersion: 'v1',
     metadata: {
-      generateName: 'checkout-6d5f8b9c7-',
+      name: `${replicaSet}-${suffix}`,
+      generateName: `${replicaSet}-`,
       creationTimestamp: null,
       labels: {
-        'app.kubernetes.io/name': 'checkout',
-        'app.kubernetes.io/instance': 'checkout',
+        'app.kubernetes.io/name': app,
+        'app.kubernetes.io/instance': app,
         'app.kubernetes.io/version': '1.4.2',
-        'pod-template-hash': '6d5f8b9c7',
+        'pod-template-hash': replicaSet.slice(-9),
       },
       annotations: {
-        'auth.example.io/audience': 'payments',
+        'auth.example.io/audience': audience,
         'prometheus.io/scrape': 'true',
         'prometheus.io/port': '8080',
       },
@@ -80,7 +91,7 @@ function toPod(): object {
         {
           apiVersion: 'apps/v1',
           kind: 'ReplicaSet',
-          name: 'checkout-6d5f8b9c7',
+          name: replicaSet,
           uid: '2f4a1c9e-7d60-4b6f-9f0e-3a5b8c1d2e4f',
           controller: true,
           blockOwnerDeletion: true,
@@ -105,10 +116,10 @@ function toPod(): object {
     },
     spec: {
       volumes: [
-        { name: 'config', configMap: { name: 'checkout', defaultMode: 420 } },
+        { name: 'config', configMap: { name: app, defaultMode: 420 } },
         { name: 'tmp', emptyDir: {} },
         {
-          name: API_ACCESS_MOUNT.name,
+          name: apiAccess,
           projected: {
             sources: [
               { serviceAccountToken: { expirationSeconds: 3607, path: 'token' } },
@@ -120,12 +131,12 @@ function toPod(): object {
           },
         },
       ],
-      containers: [toContainer('checkout', 8080), toContainer('metrics', 9090)],
+      containers: [toContainer(app, 8080, apiAccess), toContainer('metrics', 9090, apiAccess)],
       restartPolicy: 'Always',
       terminationGracePeriodSeconds: 30,
       dnsPolicy: 'ClusterFirst',
-      serviceAccountName: 'checkout',
-      serviceAccount: 'checkout',
+      serviceAccountName: app,
+      serviceAccount: app,
       securityContext: {
         runAsUser: 10001,
         runAsNonRoot: true,
@@ -146,15 +157,29 @@ function toPod(): object {
   };
 }
 
-/** The body of the request, as JSON. */
-export function renderReview(): string {
+const DEPLOYMENTS = 8;
+const PODS = 64;
+
+/** {@link PODS} bodies, all of the same length: the pods of {@link DEPLOYMENTS} Deployments in turn. */
+export function renderReviews(): readonly string[] {
+  return Array.from({ length: PODS }, (_, i) => {
+    const deployment = i % DEPLOYMENTS;
+    const app = `checkout-${deployment}`;
+    const replicaSet = `${app}-6d5f8b9c${deployment}`;
+    const suffix = `x7k${String(i).padStart(2, '0')}`;
+    return renderReview({ app, audience: `payments-${deployment}`, replicaSet, suffix });
+  });
+}
+
+function renderReview(names: PodNames): string {
   const resource = { group: '', version: 'v1', resource: 'pods' };
   const kind = { group: '', version: 'v1', kind: 'Pod' };
   return JSON.stringify({
     kind: 'AdmissionReview',
     apiVersion: 'admission.k8s.io/v1',
     request: {
-      uid: '705ab4f5-6393-11e8-b7cc-42010a800002',
+      uid: `705ab4f5-6393-11e8-b7cc-42010a8${names.suffix}`,
+      name: `${names.replicaSet}-${names.suffix}`,
       kind,
       resource,
       requestKind: kind,
@@ -170,7 +195,7 @@ export function renderReview(): string {
           'system:authenticated',
         ],
       },
-      object: toPod(),
+      object: toPod(names),
       oldObject: null,
       dryRun: false,
       options: { kind: 'CreateOptions', apiVersion: 'meta.k8s.io/v1' },

@@ -6,8 +6,13 @@ import { type Denial, quote, toShown } from './errors.ts';
 import { escapeExpansion } from './exchange-container.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { findMember, findText, isSameJson } from './json.ts';
+import { Memo } from './memo.ts';
 import { checkMounts, findLinkedMount, toTokenMounts } from './mounts.ts';
-import type { PodContainer } from './pod.ts';
+import { SharedOperation } from './patch.ts';
+import type { PodContainer, ReadOnlyVolumes } from './pod.ts';
+
+// Of all names in APP_VARIABLES.
+const APP_VARIABLE_PREFIX = 'AUTH_';
 
 /** Where the steps of one injection put what they found. */
 export interface Findings {
@@ -21,21 +26,21 @@ export interface AppPlan {
   readonly mountRoot: string;
   readonly variables: readonly { readonly name: string; readonly value: string }[];
   readonly mounts: readonly JsonObject[];
-  readonly readOnlyVolumes: ReadonlySet<unknown>;
-  readonly isTarget: true;
+  /** What is added to containers that have nothing of it yet, by where they stand. */
+  readonly additions: Memo<readonly SharedOperation[]>;
 }
 
-interface PlanOptions extends Pick<AppPlan, 'readOnlyVolumes'> {
+/** Of one plan: containers by list and index. */
+const MOST_PLACES = 8;
+
+interface PlanOptions {
   readonly settings: InjectSettings;
   /** The pod's audiences. */
   readonly all: readonly PodAudience[];
 }
 
 /** The plan for containers that get `given` of the pod's audiences; the first is the one that AUTH_TOKEN_FILE names. */
-export function toAppPlan(
-  given: readonly PodAudience[],
-  { settings, all, readOnlyVolumes }: PlanOptions,
-): AppPlan {
+export function toAppPlan(given: readonly PodAudience[], { settings, all }: PlanOptions): AppPlan {
   const { mountRoot, issuer, brokerCa } = settings;
   const first = `${mountRoot}/${given[0]?.name}`;
   const caDirectory = given.length === all.length ? mountRoot : first;
@@ -47,21 +52,54 @@ export function toAppPlan(
     ...(brokerCa ? [{ name: 'AUTH_CA_FILE', value: `${caDirectory}/${CA_FILE}` }] : []),
   ];
   const mounts = toTokenMounts(mountRoot, { given, all });
-  return { mountRoot, variables, mounts, readOnlyVolumes, isTarget: true };
+  return { mountRoot, variables, mounts, additions: new Memo(MOST_PLACES) };
 }
 
 /** Adds what `container` lacks of the plan. */
-export function patchAppContainer(container: PodContainer, plan: AppPlan, found: Findings): void {
+export function patchAppContainer(
+  container: PodContainer,
+  plan: AppPlan,
+  { found, readOnlyVolumes }: { found: Findings; readOnlyVolumes: ReadOnlyVolumes },
+): void {
   const { mountRoot } = plan;
-  checkMounts(container, plan, found.denials);
-  const linked = findLinkedMount(container, plan);
+  const rules = { mountRoot, isTarget: true, readOnlyVolumes };
+  checkMounts(container, rules, found.denials);
+  const linked = findLinkedMount(container, rules);
   if (linked !== undefined) {
     found.warnings.push(
       `container ${toShown(container.name)} mounts ${toShown(linked)}; where its image links /var/run to /run, that hides the tokens at ${mountRoot}`,
     );
   }
+  if (hasSomeOfOurs(container)) {
+    patchEnv(container, plan, found);
+    patchMounts(container, plan, found);
+  } else for (const operation of findAdditions(container, plan)) found.operations.push(operation);
+}
+
+/** Whether the container might have a variable or a mount of the plan already. */
+function hasSomeOfOurs({ env, mounts }: PodContainer): boolean {
+  for (const { name } of env)
+    if (typeof name === 'string' && name.startsWith(APP_VARIABLE_PREFIX)) return true;
+  for (const { name } of mounts) if (name === TOKENS_VOLUME) return true;
+  return false;
+}
+
+/** The whole plan, for a container that has nothing of it: where it stands and which lists it has is all that counts then. */
+function findAdditions(container: PodContainer, plan: AppPlan): readonly SharedOperation[] {
+  const { list, index, raw } = container;
+  const hasEnv = findMember(raw, 'env') !== undefined;
+  const hasMounts = findMember(raw, 'volumeMounts') !== undefined;
+  const key = `${list} ${index} ${hasEnv} ${hasMounts}`;
+  const known = plan.additions.find(key);
+  if (known) return known;
+  const found: Findings = { operations: [], warnings: [], denials: [] };
   patchEnv(container, plan, found);
   patchMounts(container, plan, found);
+  const additions = found.operations.map(
+    ({ op, path, value }) => new SharedOperation(op, path, value),
+  );
+  plan.additions.keep(key, additions);
+  return additions;
 }
 
 function patchEnv(

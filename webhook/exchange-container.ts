@@ -13,14 +13,15 @@ import {
 import type { TokenRequest } from './annotations.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import type { Pod } from './pod.ts';
-import { toResources } from './resources.ts';
-import { toSecurityContext } from './security.ts';
+import { type ResourceClass, toResources } from './resources.ts';
+import { type Security, toSecurityContext } from './security.ts';
 
 export interface ExchangeOptions {
-  readonly pod: Pod;
   readonly request: TokenRequest;
   /** Already decided for this pod. */
   readonly mode: Mode;
+  readonly resources: ResourceClass;
+  readonly security: Security;
 }
 
 /** What of the container depends on the settings alone. */
@@ -60,11 +61,11 @@ function toVariable(name: string, value: string | undefined): readonly JsonObjec
   return value ? [{ name, value: escapeExpansion(value) }] : [];
 }
 
-/** The container of that name as this pod needs it. */
+/** The container of that name as pods of this kind need it. */
 export function toExchangeContainer(
   name: string,
   template: ExchangeTemplate,
-  { pod, request, mode }: ExchangeOptions,
+  { request, mode, resources, security }: ExchangeOptions,
 ): JsonObject {
   const { settings, command, probeCommand, volumeMounts } = template;
   const isSidecar = name === EXCHANGE_CONTAINER && mode === 'refresh';
@@ -74,12 +75,12 @@ export function toExchangeContainer(
     imagePullPolicy: settings.imagePullPolicy,
     command,
     env: toEnv(template, request, isSidecar ? 'refresh' : 'init'),
-    resources: toResources(pod, settings),
+    resources: toResources(resources, settings),
     ...(isSidecar && {
       restartPolicy: 'Always',
       startupProbe: toStartupProbe(probeCommand, request.deadlineSeconds),
     }),
-    securityContext: toSecurityContext(pod),
+    securityContext: toSecurityContext(security),
     volumeMounts,
     terminationMessagePath: '/dev/termination-log',
     terminationMessagePolicy: 'File',

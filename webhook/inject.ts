@@ -1,25 +1,19 @@
 // The injection: a pure function from a raw pod and the operator's settings to JSON Patch operations and warnings, or to
-// the reasons against it. No clock, no network, no state. Operations are placed directly and never copy what is not ours:
+// the reasons against it. No clock, no network, and no state but what is remembered of like pods (recipe.ts). Operations are placed directly and never copy what is not ours:
 // clone-and-compare costs 1 ms for 50 containers, and re-serialising loses fields we do not know.
 import type { JsonObject, PatchOperation } from '../common/protocol/admission.ts';
 import type { Mode } from '../common/protocol/pod.ts';
-import { parseAnnotations, type TokenRequest } from './annotations.ts';
-import { type AppPlan, type Findings, patchAppContainer, toAppPlan } from './app-container.ts';
+import type { TokenRequest } from './annotations.ts';
+import { type Findings, patchAppContainer } from './app-container.ts';
 import type { Denial } from './errors.ts';
-import {
-  type ExchangeTemplate,
-  listExchangeNames,
-  prepareExchange,
-  toExchangeContainer,
-} from './exchange-container.ts';
 import { findExchangeEnd, placeExchange } from './exchange-order.ts';
 import type { InjectSettings } from './inject-settings.ts';
 import { findMember, isObject, isSameJson, toPointerStep } from './json.ts';
 import { checkMounts } from './mounts.ts';
-import { findNameDenials, findReadOnlyVolumes, isWindowsPod, type Pod, readPod } from './pod.ts';
-import { toStatusText } from './status.ts';
+import { SharedOperation } from './patch.ts';
+import { findNameDenials, isWindowsPod, type Pod, ReadOnlyVolumes, readPod } from './pod.ts';
+import { type Recipe, Recipes, type Status, type VolumeAdditions } from './recipe.ts';
 import { findTargets, type Target } from './targets.ts';
-import { toVolumes } from './volumes.ts';
 
 export type Injection =
   | {
@@ -36,8 +30,15 @@ const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 /** What depends on the settings alone, made once. */
 interface Prepared {
   readonly settings: InjectSettings;
-  readonly exchange: ExchangeTemplate;
+  readonly recipes: Recipes;
   readonly skipped: ReadonlySet<string>;
+  readonly podAnnotations: readonly SharedAnnotation[];
+}
+
+/** An annotation that the operator gives to every pod that lacks it. */
+interface SharedAnnotation {
+  readonly key: string;
+  readonly operation: SharedOperation;
 }
 
 /** What is to be done with a pod; for many pods see {@link prepareInjection}. */
@@ -52,8 +53,12 @@ export function inject(raw: unknown, settings: InjectSettings): Injection {
 export function prepareInjection(settings: InjectSettings): (raw: unknown) => Injection {
   const prepared: Prepared = {
     settings,
-    exchange: prepareExchange(settings),
+    recipes: new Recipes(settings),
     skipped: new Set(settings.skipContainers),
+    podAnnotations: Object.entries(settings.podAnnotations).map(([key, value]) => ({
+      key,
+      operation: new SharedOperation('add', `/metadata/annotations/${toPointerStep(key)}`, value),
+    })),
   };
   return (raw) => decide(raw, prepared);
 }
@@ -64,9 +69,9 @@ function decide(raw: unknown, prepared: Prepared): Injection {
   if ('denial' in annotations) return { ok: false, denials: [annotations.denial] };
   if (Object.hasOwn(annotations.value, MIRROR_ANNOTATION))
     return admitMirror(annotations.value, settings);
-  const parsed = parseAnnotations(annotations.value, settings);
-  if (!parsed.ok) return parsed;
-  if (!parsed.request) return { ok: true, operations: [], warnings: [] };
+  const asked = prepared.recipes.find(annotations.value);
+  if (!asked.ok) return asked;
+  if (!asked.recipe) return { ok: true, operations: [], warnings: [] };
   const pod = readPod(raw as JsonObject, annotations.value);
   if ('denial' in pod) return { ok: false, denials: [pod.denial] };
   if (isWindowsPod(pod)) {
@@ -80,7 +85,7 @@ function decide(raw: unknown, prepared: Prepared): Injection {
       ],
     };
   }
-  return injectInto(pod, parsed.request, prepared);
+  return injectInto(pod, asked.recipe, prepared);
 }
 
 /** The API server refuses token volumes on the kubelet's static pods: such a pod is left as it is. */
@@ -96,31 +101,23 @@ function admitMirror(annotations: JsonObject, { prefix }: InjectSettings): Injec
 
 function injectInto(
   pod: Pod,
-  request: TokenRequest,
-  { settings, exchange, skipped }: Prepared,
+  recipe: Recipe,
+  { settings, skipped, podAnnotations }: Prepared,
 ): Injection {
+  const { request } = recipe;
   const found: Findings = { operations: [], warnings: [], denials: [...findNameDenials(pod)] };
   const mode = request.mode ?? toDefaultMode(pod, settings);
   const startsAfter = findExchangeEnd(pod, request.initOrder);
   const targets = findTargets({ pod, request, settings, skipped, startsAfter }, found.denials);
   warnOfOddities(pod, request, found);
-  patchVolumes(pod, toVolumes(request, settings), found);
-  patchOthers(pod, targets, { request, settings, found });
-  const wanted = listExchangeNames(pod, mode).map((name) =>
-    toExchangeContainer(name, exchange, { pod, request, mode }),
-  );
-  found.operations.push(
-    ...placeExchange(pod, { wanted, order: request.initOrder }, (name) => {
-      found.warnings.push(`init container ${name} was not as Coatcheck writes it and was replaced`);
-    }),
-  );
-  const status = toStatusText({
-    mode,
-    mountRoot: settings.mountRoot,
-    audiences: request.audiences,
-    targets,
+  patchVolumes(pod, recipe.volumes, found);
+  patchOthers(pod, targets, { recipe, settings, found });
+  const placed = placeExchange(pod, recipe.findExchange(pod, mode), (name) => {
+    found.warnings.push(`init container ${name} was not as Coatcheck writes it and was replaced`);
   });
-  found.operations.push(...annotate(pod.annotations, status, settings));
+  for (const operation of placed) found.operations.push(operation);
+  const status = recipe.findStatus(mode, targets);
+  annotate(pod.annotations, { podAnnotations, status }, found);
   if (found.denials.length > 0) return { ok: false, denials: found.denials };
   return { ok: true, operations: found.operations, warnings: trim(found.warnings) };
 }
@@ -145,47 +142,34 @@ function warnOfOddities(pod: Pod, request: TokenRequest, { warnings }: Findings)
 
 function patchVolumes(
   pod: Pod,
-  wanted: readonly JsonObject[],
+  { volumes, whole, each }: VolumeAdditions,
   { operations, warnings }: Findings,
 ): void {
-  const path = '/spec/volumes';
-  const added: JsonObject[] = [];
-  for (const volume of wanted) {
+  if (findMember(pod.spec, 'volumes') === undefined) {
+    operations.push(whole);
+    return;
+  }
+  const added: PatchOperation[] = [];
+  for (const [i, volume] of volumes.entries()) {
     const at = pod.volumes.findIndex(({ name }) => name === volume.name);
-    if (at === -1) added.push(volume);
+    if (at === -1) added.push(each[i] as PatchOperation);
     else if (!isSameJson(pod.volumes[at], volume)) {
-      operations.push({ op: 'replace', path: `${path}/${at}`, value: volume });
+      operations.push({ op: 'replace', path: `/spec/volumes/${at}`, value: volume });
       warnings.push(`volume ${volume.name} was not as Coatcheck writes it and was replaced`);
     }
   }
-  if (added.length === 0) return;
-  if (findMember(pod.spec, 'volumes') === undefined)
-    operations.push({ op: 'add', path, value: added });
-  else for (const value of added) operations.push({ op: 'add', path: `${path}/-`, value });
+  for (const operation of added) operations.push(operation);
 }
 
 /** The containers that are not ours: what the targets get, and that the others do not help themselves. */
 function patchOthers(
   pod: Pod,
   targets: readonly Target[],
-  {
-    request,
-    settings,
-    found,
-  }: { request: TokenRequest; settings: InjectSettings; found: Findings },
+  { recipe, settings, found }: { recipe: Recipe; settings: InjectSettings; found: Findings },
 ): void {
-  const readOnlyVolumes = findReadOnlyVolumes(pod);
-  const plans = new Map<string, AppPlan>();
-  for (const { container, audiences } of targets) {
-    // Most containers get all, by the very same list.
-    const key = audiences === request.audiences ? '' : audiences.map(({ name }) => name).join();
-    let plan = plans.get(key);
-    if (!plan) {
-      plan = toAppPlan(audiences, { settings, all: request.audiences, readOnlyVolumes });
-      plans.set(key, plan);
-    }
-    patchAppContainer(container, plan, found);
-  }
+  const readOnlyVolumes = new ReadOnlyVolumes(pod);
+  for (const { container, audiences } of targets)
+    patchAppContainer(container, recipe.findPlan(audiences), { found, readOnlyVolumes });
   if (targets.length === pod.foreign.length) return;
   const isTarget = new Set(targets.map(({ container }) => container));
   const rules = { mountRoot: settings.mountRoot, isTarget: false, readOnlyVolumes };
@@ -196,21 +180,13 @@ function patchOthers(
 
 function annotate(
   present: JsonObject,
-  status: string,
-  { prefix, podAnnotations }: InjectSettings,
-): readonly PatchOperation[] {
-  const toOperation = (key: string, value: string): PatchOperation => ({
-    op: 'add',
-    path: `/metadata/annotations/${toPointerStep(key)}`,
-    value,
-  });
-  const extra = Object.entries(podAnnotations).filter(([key]) => !Object.hasOwn(present, key));
-  const key = `${prefix}status`;
-  return [
-    ...extra.map(([name, value]) => toOperation(name, value)),
-    // `add` over a status that somebody else wrote, or that is out of date, replaces it (RFC 6902 §4.1).
-    ...(present[key] === status ? [] : [toOperation(key, status)]),
-  ];
+  { podAnnotations, status }: { podAnnotations: readonly SharedAnnotation[]; status: Status },
+  { operations }: Findings,
+): void {
+  for (const { key, operation } of podAnnotations)
+    if (!Object.hasOwn(present, key)) operations.push(operation);
+  // `add` over a status that somebody else wrote, or that is out of date, replaces it (RFC 6902 §4.1).
+  if (present[status.key] !== status.text) operations.push(status.operation);
 }
 
 // 256 for each with the `coatcheck: ` that the review puts before it.
@@ -219,6 +195,7 @@ const LONGEST_WARNING = 245;
 const MOST_WARNINGS = 16;
 
 function trim(warnings: readonly string[]): readonly string[] {
+  if (warnings.length === 0) return warnings;
   const distinct = [...new Set(warnings)].map((one) =>
     one.length > LONGEST_WARNING ? `${one.slice(0, LONGEST_WARNING - 1)}…` : one,
   );

@@ -6,7 +6,7 @@ import { IDENTITY_VOLUME, type PodAudience, TOKENS_VOLUME } from '../common/prot
 import type { Denial } from './errors.ts';
 import { quote } from './errors.ts';
 import { findText } from './json.ts';
-import type { PodContainer } from './pod.ts';
+import type { PodContainer, ReadOnlyVolumes } from './pod.ts';
 
 /** The mounts of a container: the whole volume where it gets every audience, else one directory for each it gets. */
 export function toTokenMounts(
@@ -24,17 +24,22 @@ export function toTokenMounts(
   }));
 }
 
-// Nearly all are; resolving costs more than everything else in a pod of many containers.
-const PLAIN_PATH = /^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$/;
-
 /** The path of a mount as the container sees it, absolute and without detours. */
 function toPlainPath(mount: JsonObject): string {
   const path = findText(mount, 'mountPath') ?? '';
-  return PLAIN_PATH.test(path) ? path : posix.resolve('/', path);
+  return isPlainPath(path) ? path : posix.resolve('/', path);
+}
+
+/** Nearly all are; resolving costs more than everything else in a pod of many containers. */
+function isPlainPath(path: string): boolean {
+  return (
+    path.startsWith('/') && !path.endsWith('/') && !path.includes('//') && !path.includes('/.')
+  );
 }
 
 function isAtOrBelow(path: string, root: string): boolean {
-  return path === root || path.startsWith(root === '/' ? '/' : `${root}/`);
+  if (!path.startsWith(root)) return false;
+  return path.length === root.length || root === '/' || path[root.length] === '/';
 }
 
 const isOurVolume = (mount: JsonObject) =>
@@ -45,10 +50,10 @@ export interface MountRules {
   /** Whether the container gets a token at all. */
   readonly isTarget: boolean;
   /** Volumes that are read-only whatever their mounts say. */
-  readonly readOnlyVolumes: ReadonlySet<unknown>;
+  readonly readOnlyVolumes: ReadOnlyVolumes;
 }
 
-function isReadOnly(mount: JsonObject, readOnlyVolumes: ReadonlySet<unknown>): boolean {
+function isReadOnly(mount: JsonObject, readOnlyVolumes: ReadOnlyVolumes): boolean {
   return mount.readOnly === true || readOnlyVolumes.has(mount.name);
 }
 
@@ -60,30 +65,31 @@ export function checkMounts(container: PodContainer, rules: MountRules, denials:
   }
 }
 
+const toWhere = ({ list, index, name }: PodContainer) => `spec.${list}[${index}] (${quote(name)})`;
+
 function findMountDenial(
-  { list, index, name }: PodContainer,
+  container: PodContainer,
   mount: JsonObject,
   { mountRoot, isTarget, readOnlyVolumes }: MountRules,
 ): Denial | undefined {
-  const where = () => `spec.${list}[${index}] (${quote(name)})`;
   const path = toPlainPath(mount);
   if (mount.name === IDENTITY_VOLUME || (mount.name === TOKENS_VOLUME && !isTarget)) {
     return {
       code: 'reserved_volume_mounted',
-      message: `${where()} mounts ${mount.name} at ${quote(path)}, which only Coatcheck may decide; allowed: no such mount`,
+      message: `${toWhere(container)} mounts ${mount.name} at ${quote(path)}, which only Coatcheck may decide; allowed: no such mount`,
     };
   }
   if (!isTarget || isOurVolume(mount)) return undefined;
   if (isAtOrBelow(path, mountRoot)) {
     return {
       code: 'mount_conflict',
-      message: `${where()} mounts ${quote(findText(mount, 'name') ?? '')} at ${quote(path)}, where the tokens go; allowed: any path outside ${mountRoot}`,
+      message: `${toWhere(container)} mounts ${quote(findText(mount, 'name') ?? '')} at ${quote(path)}, where the tokens go; allowed: any path outside ${mountRoot}`,
     };
   }
-  if (isReadOnly(mount, readOnlyVolumes) && isAtOrBelow(mountRoot, path)) {
+  if (isAtOrBelow(mountRoot, path) && isReadOnly(mount, readOnlyVolumes)) {
     return {
       code: 'mount_conflict',
-      message: `${where()} mounts ${quote(findText(mount, 'name') ?? '')} read-only at ${quote(path)}, above ${mountRoot}, so that the tokens could not be mounted; allowed: a writable mount, or any path that is not above`,
+      message: `${toWhere(container)} mounts ${quote(findText(mount, 'name') ?? '')} read-only at ${quote(path)}, above ${mountRoot}, so that the tokens could not be mounted; allowed: a writable mount, or any path that is not above`,
     };
   }
   return undefined;
@@ -99,7 +105,7 @@ export function findLinkedMount(
   for (const mount of mounts) {
     if (isOurVolume(mount)) continue;
     const path = toPlainPath(mount);
-    const isAbove = isReadOnly(mount, readOnlyVolumes) && path !== '/' && isAtOrBelow(linked, path);
+    const isAbove = path !== '/' && isAtOrBelow(linked, path) && isReadOnly(mount, readOnlyVolumes);
     if (isAbove || isAtOrBelow(path, linked)) return path;
   }
   return undefined;

@@ -53,8 +53,8 @@ export function readPod(
       annotations,
       containers,
       initContainers,
-      foreign: [...initContainers, ...containers].filter(({ name }) => !isExchangeName(name)),
-      volumes: readObjects(spec, 'volumes', 'spec.volumes'),
+      foreign: listForeign(initContainers, containers),
+      volumes: readObjects(spec, 'volumes', 'spec'),
       restartPolicy: findText(spec, 'restartPolicy') ?? 'Always',
     };
   } catch (error) {
@@ -64,50 +64,88 @@ export function readPod(
   }
 }
 
+function listForeign(
+  initContainers: readonly PodContainer[],
+  containers: readonly PodContainer[],
+): readonly PodContainer[] {
+  const foreign: PodContainer[] = [];
+  for (const container of initContainers)
+    if (!isExchangeName(container.name)) foreign.push(container);
+  for (const container of containers) if (!isExchangeName(container.name)) foreign.push(container);
+  return foreign;
+}
+
 function readContainers(spec: JsonObject, list: ContainerList): readonly PodContainer[] {
-  return readObjects(spec, list, `spec.${list}`).map((raw, index) => {
-    const where = `spec.${list}[${index}]`;
+  const read: PodContainer[] = [];
+  for (const raw of readObjects(spec, list, 'spec')) {
+    const index = read.length;
     const name = findText(raw, 'name');
-    if (name === undefined) throw new Malformed(`${where}.name must be a string`);
-    return {
+    if (name === undefined) throw new Malformed(`spec.${list}[${index}].name must be a string`);
+    read.push({
       list,
       index,
       name,
       raw,
-      mounts: readObjects(raw, 'volumeMounts', `${where}.volumeMounts`),
-      env: readObjects(raw, 'env', `${where}.env`),
-    };
-  });
+      mounts: readObjects(raw, 'volumeMounts', list, index),
+      env: readObjects(raw, 'env', list, index),
+    });
+  }
+  return read;
 }
 
-function readObjects(parent: JsonObject, name: string, where: string): readonly JsonObject[] {
+const NONE: readonly JsonObject[] = [];
+
+/** The member as a list of objects. Where it stands is put into words only where it is none. */
+function readObjects(
+  parent: JsonObject,
+  name: string,
+  owner: ContainerList | 'spec',
+  index = 0,
+): readonly JsonObject[] {
   const value: Json | undefined = findMember(parent, name);
-  if (value === undefined) return [];
-  if (!Array.isArray(value)) throw new Malformed(`${where} must be a list`);
-  const wrong = value.findIndex((item) => !isObject(item));
-  if (wrong !== -1) throw new Malformed(`${where}[${wrong}] must be an object`);
+  if (value === undefined) return NONE;
+  const where = () => `${owner === 'spec' ? 'spec' : `spec.${owner}[${index}]`}.${name}`;
+  if (!Array.isArray(value)) throw new Malformed(`${where()} must be a list`);
+  for (let i = 0; i < value.length; i++)
+    if (!isObject(value[i])) throw new Malformed(`${where()}[${i}] must be an object`);
   return value as readonly JsonObject[];
 }
 
 /** Whether the pod says that it is for Windows nodes: by its own `os`, or by the nodes it asks for. */
 export function isWindowsPod({ spec }: Pod): boolean {
   const os = findObject(spec, 'os');
+  if (os && saysWindows(os, 'name')) return true;
   const selector = findObject(spec, 'nodeSelector');
-  const isWindows = (value: string | undefined) => value?.toLowerCase() === 'windows';
+  if (!selector) return false;
+  // Kubelets still put the old label on their nodes, and old charts still select by it.
   return (
-    isWindows(os && findText(os, 'name')) ||
-    // Kubelets still put the old label on their nodes, and old charts still select by it.
-    ['kubernetes.io/os', 'beta.kubernetes.io/os'].some((label) =>
-      isWindows(selector && findText(selector, label)),
-    )
+    saysWindows(selector, 'kubernetes.io/os') || saysWindows(selector, 'beta.kubernetes.io/os')
   );
+}
+
+function saysWindows(object: JsonObject, name: string): boolean {
+  return findText(object, name)?.toLowerCase() === 'windows';
 }
 
 // The kubelet mounts these read-only whatever the mount says.
 const READ_ONLY_KINDS = ['configMap', 'secret', 'downwardAPI', 'projected', 'image'];
 
-/** The names of the volumes that are read-only wherever they are mounted. */
-export function findReadOnlyVolumes({ volumes }: Pod): ReadonlySet<unknown> {
+/** The names of the volumes that are read-only wherever they are mounted; hardly any pod needs to be asked. */
+export class ReadOnlyVolumes {
+  readonly #pod: Pod;
+  #names: ReadonlySet<unknown> | undefined;
+
+  constructor(pod: Pod) {
+    this.#pod = pod;
+  }
+
+  has(name: unknown): boolean {
+    this.#names ??= findReadOnlyVolumes(this.#pod);
+    return this.#names.has(name);
+  }
+}
+
+function findReadOnlyVolumes({ volumes }: Pod): ReadonlySet<unknown> {
   const isReadOnly = (volume: JsonObject): boolean =>
     READ_ONLY_KINDS.some((kind) => findObject(volume, kind) !== undefined) ||
     ['persistentVolumeClaim', 'csi'].some((kind) => findObject(volume, kind)?.readOnly === true);
@@ -125,16 +163,20 @@ export function findNameDenials(pod: Pod): readonly Denial[] {
     taken(
       `spec.containers[${app.index}] has the name ${app.name}, which is Coatcheck's; allowed: any other name`,
     );
-  for (const name of EXCHANGE_NAMES) {
+  for (const name of pod.initContainers.length > 1 ? EXCHANGE_NAMES : []) {
     if (pod.initContainers.filter((one) => one.name === name).length > 1)
       taken(`spec.initContainers holds ${name} twice; allowed: once`);
   }
-  const volumes = pod.volumes.flatMap((volume) => {
+  let seen: Set<string> | undefined;
+  for (const volume of pod.volumes) {
     const name = findText(volume, 'name');
-    return name?.startsWith('coatcheck-') ? [name] : [];
-  });
-  const seen = new Set<string>();
-  const twice = volumes.find((name) => seen.size === seen.add(name).size);
-  if (twice !== undefined) taken(`spec.volumes holds ${quote(twice)} twice; allowed: once`);
+    if (!name?.startsWith('coatcheck-')) continue;
+    if (seen?.has(name)) {
+      taken(`spec.volumes holds ${quote(name)} twice; allowed: once`);
+      break;
+    }
+    seen ??= new Set();
+    seen.add(name);
+  }
   return denials;
 }

@@ -6,11 +6,13 @@ import {
   type AdmissionRequest,
   type AdmissionResponse,
   type AdmissionReview,
+  type PatchOperation,
 } from '../common/protocol/admission.ts';
 import { DENIALS, type Denial, toStatus } from './errors.ts';
 import { type Injection, inject } from './inject.ts';
 import type { InjectSettings } from './inject-settings.ts';
-import { isObject } from './json.ts';
+import { findObject, findText, isObject } from './json.ts';
+import { toPatchText } from './patch.ts';
 
 /** What became of a review; the label of the metric. */
 export type Outcome = 'injected' | 'unchanged' | 'denied' | 'not_matched' | 'bad_review' | 'failed';
@@ -29,10 +31,10 @@ export interface Answer {
 }
 
 export interface ReviewFacts {
-  readonly uid?: string;
-  readonly namespace?: string;
-  readonly pod?: string;
-  readonly dryRun?: boolean;
+  readonly uid?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly pod?: string | undefined;
+  readonly dryRun?: boolean | undefined;
 }
 
 /** `meta/v1` Status: what Kubernetes clients expect where a request could not be served at all. */
@@ -69,15 +71,18 @@ export function review(
   const request = parseRequest(bytes);
   if (typeof request === 'string') {
     return {
-      ...NOTHING,
       status: 400,
-      outcome: 'bad_review',
       body: toStatusBody(400, 'BadRequest', request),
+      outcome: 'bad_review',
+      facts: {},
+      warnings: [],
+      denials: [],
+      error: undefined,
     };
   }
-  const facts = toFacts(request);
   try {
-    return { ...decideRequest(request, () => decide(request.object, settings)), facts };
+    const settled = findRefusal(request);
+    return settled ?? toAnswer(request, decide(request.object, settings));
   } catch (error) {
     const denials: Denial[] = [
       {
@@ -85,11 +90,9 @@ export function review(
         message: 'the webhook failed on this pod; its log has the reason under this uid',
       },
     ];
-    return { ...deny(request.uid, denials), outcome: 'failed', facts, error };
+    return { ...deny(request, denials), outcome: 'failed', error };
   }
 }
-
-const NOTHING = { facts: {}, warnings: [], denials: [] } as const;
 
 function parseRequest(bytes: Uint8Array): AdmissionRequest | string {
   // Bytes that are no UTF-8 would otherwise become other text than the API server has.
@@ -114,30 +117,31 @@ function parseRequest(bytes: Uint8Array): AdmissionRequest | string {
   return request as unknown as AdmissionRequest;
 }
 
-function decideRequest(request: AdmissionRequest, decide: () => Injection): Omit<Answer, 'facts'> {
+/** The answer to what is no creation of a pod. */
+function findRefusal(request: AdmissionRequest): Answer | undefined {
   const mismatch = findMismatch(request);
   // Not ours to judge: a rule in the webhook's configuration sent it here by mistake, and its author should hear of it.
   if (mismatch !== undefined) {
     const warnings = [
       `coatcheck: ${mismatch}, unchanged; its webhook is to be called for the creation of pods only`,
     ];
-    return { ...allow(request.uid, { warnings }), outcome: 'not_matched' };
+    return { ...allow(request, { operations: [], warnings }), outcome: 'not_matched' };
   }
-  if (!isObject(request.object)) {
-    return {
-      ...deny(request.uid, [
-        {
-          code: 'review_malformed',
-          message: 'the request holds no object; expected the pod that is to be created',
-        },
-      ]),
-      outcome: 'bad_review',
-    };
-  }
-  const decided = decide();
-  if (!decided.ok) return deny(request.uid, decided.denials);
+  if (isObject(request.object)) return undefined;
+  const denials: Denial[] = [
+    {
+      code: 'review_malformed',
+      message: 'the request holds no object; expected the pod that is to be created',
+    },
+  ];
+  return { ...deny(request, denials), outcome: 'bad_review' };
+}
+
+function toAnswer(request: AdmissionRequest, decided: Injection): Answer {
+  if (!decided.ok) return deny(request, decided.denials);
   const { operations, warnings } = decided;
-  return allow(request.uid, { operations, warnings: warnings.map((one) => `coatcheck: ${one}`) });
+  if (warnings.length === 0) return allow(request, { operations, warnings });
+  return allow(request, { operations, warnings: warnings.map((one) => `coatcheck: ${one}`) });
 }
 
 function findMismatch({ operation, subResource, kind }: AdmissionRequest): string | undefined {
@@ -150,50 +154,65 @@ function findMismatch({ operation, subResource, kind }: AdmissionRequest): strin
 }
 
 function allow(
-  uid: string,
-  { operations = [], warnings }: { operations?: readonly object[]; warnings: readonly string[] },
-): Omit<Answer, 'facts'> {
-  const patch = operations.length > 0 && {
-    patchType: 'JSONPatch' as const,
-    patch: Buffer.from(JSON.stringify(operations)).toString('base64'),
+  request: AdmissionRequest,
+  { operations, warnings }: { operations: readonly PatchOperation[]; warnings: readonly string[] },
+): Answer {
+  const { uid } = request;
+  const isPatched = operations.length > 0;
+  const said = warnings.length > 0 ? { uid, allowed: true, warnings } : { uid, allowed: true };
+  const response: AdmissionResponse = isPatched
+    ? { ...said, patchType: 'JSONPatch', patch: toPatchText(operations) }
+    : said;
+  return {
+    status: 200,
+    body: { apiVersion: ADMISSION_API_VERSION, kind: 'AdmissionReview', response },
+    outcome: isPatched ? 'injected' : 'unchanged',
+    facts: toFacts(request),
+    warnings,
+    denials: [],
+    error: undefined,
   };
-  const response: AdmissionResponse = {
-    uid,
-    allowed: true,
-    ...(warnings.length > 0 && { warnings }),
-    ...patch,
-  };
-  return { ...answer(response), outcome: patch ? 'injected' : 'unchanged', warnings, denials: [] };
 }
 
-function deny(uid: string, denials: readonly Denial[]): Omit<Answer, 'facts'> {
+function deny(request: AdmissionRequest, denials: readonly Denial[]): Answer {
   const { code, message } = toStatus(denials);
   const reason = { 400: 'BadRequest', 422: 'Invalid', 500: 'InternalError' }[
     DENIALS[denials[0]?.code ?? 'internal'].status
   ];
+  const { uid } = request;
   const response: AdmissionResponse = { uid, allowed: false, status: { code, message, reason } };
-  return { ...answer(response), outcome: 'denied', warnings: [], denials };
-}
-
-function answer(response: AdmissionResponse): { status: 200; body: AdmissionReview } {
   return {
     status: 200,
     body: { apiVersion: ADMISSION_API_VERSION, kind: 'AdmissionReview', response },
+    outcome: 'denied',
+    facts: toFacts(request),
+    warnings: [],
+    denials,
+    error: undefined,
   };
 }
 
-/** The namespace is the request's: in the pod itself it is often missing, and what stands there is the caller's word. */
+/**
+ * The namespace is the request's: in the pod itself it is often missing, and what stands there is the caller's word.
+ * Always the same members, which the log line is written from.
+ */
 function toFacts({ uid, namespace, name, dryRun, object }: AdmissionRequest): ReviewFacts {
-  const metadata = isObject(object) && isObject(object.metadata) ? object.metadata : {};
-  const generated =
-    typeof metadata.generateName === 'string'
-      ? `${metadata.generateName.slice(0, 253)}(generated)`
-      : undefined;
-  const pod = typeof name === 'string' && name !== '' ? name.slice(0, 253) : generated;
   return {
     uid,
-    ...(typeof namespace === 'string' && { namespace: namespace.slice(0, 253) }),
-    ...(pod !== undefined && { pod }),
-    ...(dryRun === true && { dryRun }),
+    namespace: typeof namespace === 'string' ? cut(namespace) : undefined,
+    pod: typeof name === 'string' && name !== '' ? cut(name) : findGenerated(object),
+    dryRun: dryRun === true ? dryRun : undefined,
   };
+}
+
+function findGenerated(object: unknown): string | undefined {
+  const metadata = isObject(object) ? findObject(object, 'metadata') : undefined;
+  const prefix = metadata && findText(metadata, 'generateName');
+  return prefix === undefined ? undefined : `${cut(prefix)}(generated)`;
+}
+
+const LONGEST_NAME = 253;
+
+function cut(name: string): string {
+  return name.length > LONGEST_NAME ? name.slice(0, LONGEST_NAME) : name;
 }

@@ -2,14 +2,22 @@
 // with another uid makes the kubelet write every projected token of the pod 0644 instead of 0600 (seen).
 import type { Json, JsonObject } from '../common/protocol/admission.ts';
 import { findMember, findObject } from './json.ts';
-import type { Pod, PodContainer } from './pod.ts';
+import type { Pod } from './pod.ts';
 
-/** The securityContext for this pod. */
-export function toSecurityContext(pod: Pod): JsonObject {
+/** All that our securityContext takes from a pod. */
+export interface Security {
+  /** The uid to state; without it the pod's own applies, or the image's, which is not 0. */
+  readonly uid: number | undefined;
+  readonly isRoot: boolean;
+}
+
+export function findSecurity(pod: Pod): Security {
   const podUid = findUid(pod.spec);
   const uid = findUniformUid(pod, podUid);
-  // Without a uid of ours the pod's own applies, or the image's, which is not 0.
-  const isRoot = (uid ?? podUid) === 0;
+  return { uid, isRoot: (uid ?? podUid) === 0 };
+}
+
+export function toSecurityContext({ uid, isRoot }: Security): JsonObject {
   return {
     allowPrivilegeEscalation: false,
     capabilities: { drop: ['ALL'] },
@@ -22,11 +30,11 @@ export function toSecurityContext(pod: Pod): JsonObject {
 
 /** The one uid all containers of others run with, where each states it or inherits it from the pod. */
 function findUniformUid(pod: Pod, podUid: Json | undefined): number | undefined {
-  const uidOf = ({ raw }: PodContainer) => findUid(raw) ?? podUid;
   const [first] = pod.foreign;
-  const uid = first && uidOf(first);
+  const uid = first && (findUid(first.raw) ?? podUid);
   if (typeof uid !== 'number') return undefined;
-  return pod.foreign.every((container) => uidOf(container) === uid) ? uid : undefined;
+  for (const { raw } of pod.foreign) if ((findUid(raw) ?? podUid) !== uid) return undefined;
+  return uid;
 }
 
 function findUid(owner: JsonObject): Json | undefined {

@@ -1,9 +1,9 @@
-// Admission reviews: the webhook over TLS against a bare HTTPS server that parses the same body and answers the same
-// size. At full speed, and the latency at 500 reviews/s, which is a large cluster's busy minute.
+// Admission reviews: the webhook over TLS against a bare HTTPS server that parses the same bodies and answers the
+// same size. At full speed, and the latency at 500 reviews/s, which is a large cluster's busy minute.
 import { request } from 'node:https';
 import { alternate, type Comparison, type Contestant, spreadOf, toRows } from '../alternate.ts';
 import { type Bench, startReference, startWebhook } from '../programs.ts';
-import { renderReview } from '../review.ts';
+import { renderReviews } from '../review.ts';
 import type { Row } from '../table.ts';
 import { SERVER_NAME } from '../workplace.ts';
 
@@ -14,7 +14,7 @@ const RATE = 500;
 
 export async function measureAdmission(bench: Bench): Promise<readonly Row[]> {
   const { machine, workplace, isQuick } = bench;
-  const body = renderReview();
+  const body = renderReviews();
   const job: Contestant['job'] = {
     target: { host: '127.0.0.1', ca: workplace.ca, serverName: SERVER_NAME },
     path: PATH,
@@ -23,7 +23,7 @@ export async function measureAdmission(bench: Bench): Promise<readonly Row[]> {
     connections: 16,
     seconds: 0,
   };
-  const patchLength = await findPatchLength(bench, body);
+  const patchLength = await findPatchLength(bench, body[0] ?? '');
   const files = [workplace.file('tls.crt'), workplace.file('tls.key'), String(patchLength)];
   const start = {
     ours: () => startWebhook(bench),

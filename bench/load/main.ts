@@ -9,8 +9,8 @@ export interface LoadJob {
   target: Target;
   path: string;
   contentType: string;
-  /** One body for all requests, or a file with a body a line: each used once, or from the top again when `isReused`. */
-  body: string | { linesFile: string; skip: number; isReused: boolean };
+  /** Bodies to send in turn, over and over; or a file with a body a line: each used once, or from the top again when `isReused`. */
+  body: readonly string[] | { linesFile: string; skip: number; isReused: boolean };
   connections: number;
   seconds: number;
   ratePerSecond?: number;
@@ -124,9 +124,11 @@ function createRequests(job: LoadJob): { next: NextRequest; used: () => number }
       `POST ${job.path} HTTP/1.1\r\nHost: ${job.target.serverName ?? job.target.host}:${job.target.port}\r\n` +
         `Content-Type: ${job.contentType}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
-  if (typeof job.body === 'string') {
-    const request = render(job.body);
-    return { next: () => request, used: () => 0 };
+  if (!('linesFile' in job.body)) {
+    // Rendered once: the load must not be slower than the server.
+    const requests = job.body.map(render);
+    let sent = 0;
+    return { next: () => requests[sent++ % requests.length], used: () => 0 };
   }
   const lines = readFileSync(job.body.linesFile, 'utf8').split('\n').filter(Boolean);
   const { skip, isReused } = job.body;

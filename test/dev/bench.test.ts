@@ -6,7 +6,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { findStatus, openConnection } from '../../bench/load/connection.ts';
 import { summarize, toSpread } from '../../bench/load/latencies.ts';
-import { renderReview } from '../../bench/review.ts';
+import { renderReviews } from '../../bench/review.ts';
 import { renderMarkdown } from '../../bench/table.ts';
 
 const BENCH = path.join(import.meta.dirname, '../../bench');
@@ -204,8 +204,22 @@ describe('the table of the benchmark', () => {
   }
 });
 
-describe('the review of the benchmark', () => {
-  it('is a realistic one, of 4 to 8 kB', () => {
-    expect(renderReview().length).to.be.within(4_000, 8_000);
+describe('the reviews of the benchmark', () => {
+  const reviews = renderReviews();
+
+  it('are realistic ones, of 4 to 8 kB, and all of one length', () => {
+    expect(reviews[0]?.length).to.be.within(4_000, 8_000);
+    expect(new Set(reviews.map(({ length }) => length)).size).to.equal(1);
+  });
+
+  it('are of 64 different pods, each with its own name, uid and volume for the API’s token', () => {
+    const facts = reviews.map((text) => {
+      const { request } = JSON.parse(text) as {
+        request: { uid: string; name: string; object: { spec: { volumes: { name: string }[] } } };
+      };
+      return [request.uid, request.name, request.object.spec.volumes.at(-1)?.name];
+    });
+    for (const column of [0, 1, 2])
+      expect(new Set(facts.map((row) => row[column])).size).to.equal(64);
   });
 });
