@@ -1,6 +1,6 @@
 // Roles for tests: documents as people write them, and what the schema makes of them.
 import type { Role } from '../../broker/roles/role.ts';
-import { createRoleParser, type RoleLimits } from '../../broker/roles/schema.ts';
+import { createRoleParser, type RoleLimits, type RoleParser } from '../../broker/roles/schema.ts';
 
 export type Tree = Readonly<Record<string, unknown>>;
 
@@ -31,12 +31,13 @@ export function toRole(name: string, more: Partial<Role> = {}): Role {
   return { ...plain, name, source: `file:roles.yaml#${name}`, ...more };
 }
 
-const parse = createRoleParser();
+let parse: RoleParser | undefined;
 // Made once, since some tests make thousands; and not while suites are loaded, see docs/mutation.md.
 let plain: Role | undefined;
 
 /** The role of a document. @throws TypeError where it is none */
 export function parseRole(value: unknown, limits?: RoleLimits): Role {
+  parse ??= createRoleParser();
   const parsed = (limits ? createRoleParser(limits) : parse)(value, 'file:a.yaml#1');
   if (!parsed.ok) throw new TypeError(parsed.problems.join('\n'));
   return parsed.role;
