@@ -12,8 +12,11 @@ const MAX_ATTEMPTS = 4;
 
 export interface Write {
   readonly db: Kysely<Tables>;
-  /** To be told, here and elsewhere, once this write is committed. */
-  readonly changed: (change: StoreChange) => void;
+  /**
+   * To be told, here and elsewhere, once this write is committed.
+   * @param here what is told here instead: with what was written, which then needs no reading
+   */
+  readonly changed: (change: StoreChange, here?: StoreChange) => void;
 }
 
 export interface Core {
@@ -63,11 +66,13 @@ export function createCore(dialect: Dialect, clock: Clock): Core {
     write: async (work) => {
       const { result, changes } = await attempt(() =>
         dialect.db.transaction().execute(async (db) => {
-          const said = new Map<string, StoreChange>();
-          const changed = (change: StoreChange) => void said.set(JSON.stringify(change), change);
+          const said = new Map<string, { change: StoreChange; here: StoreChange }>();
+          const changed: Write['changed'] = (change, here = change) => {
+            said.set(JSON.stringify(change), { change, here });
+          };
           const done = await work({ db, changed });
-          for (const change of said.values()) await dialect.notify(db, change);
-          return { result: done, changes: [...said.values()] };
+          for (const { change } of said.values()) await dialect.notify(db, change);
+          return { result: done, changes: [...said.values()].map(({ here }) => here) };
         }),
       );
       await Promise.all(changes.map(tell));

@@ -61,7 +61,10 @@ async function addBatch(
     .returning('id')
     .execute();
   const ids = new Set(added.map(({ id }) => id));
-  if (ids.size > 0) changed({ topic: 'denials', ids: [...ids] });
+  if (ids.size > 0) {
+    const change = { topic: 'denials', ids: [...ids] } as const;
+    changed(change, { ...change, added: batch.filter(({ id }) => ids.has(id)) });
+  }
   return batch.map(({ id }) =>
     ids.delete(id) ? undefined : new StoreError('conflict', 'a denial of this id is there already'),
   );

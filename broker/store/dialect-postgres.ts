@@ -1,6 +1,13 @@
 // PostgreSQL: a pool under Kysely, one more connection that listens, and time limits on everything, so that a database
 // that hangs is as good as one that is gone. The URL holds a password and is never logged.
-import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient, sql } from 'kysely';
+import {
+  CompiledQuery,
+  Kysely,
+  PostgresDialect,
+  type PostgresPool,
+  type PostgresPoolClient,
+  sql,
+} from 'kysely';
 import pg from 'pg';
 import type { Clock, Random } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
@@ -10,6 +17,7 @@ import { CHANNEL, createPostgresListener, toCode } from './postgres-listener.ts'
 import { findSqlState, toPostgresTrouble } from './postgres-trouble.ts';
 import type { Tables, TokenRow } from './schema.ts';
 import { StoreError } from './store.ts';
+import { POSTGRES_END_OLDEST, POSTGRES_INSERT, toLists } from './token-statements.ts';
 
 /** Each replica's; with the listening one well below the 100 that a server takes by default. */
 const MAX_CONNECTIONS = 8;
@@ -26,6 +34,12 @@ const INT8_OID = 20;
 // Whoever asked for a durable write gets one, whatever the database's default is; stricter settings stay.
 const MAKE_DURABLE =
   "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+/** What every opaque token costs; each connection prepares it once. */
+const PREPARED: ReadonlyMap<string, string> = new Map([
+  [POSTGRES_INSERT, 'insert-tokens'],
+  [POSTGRES_END_OLDEST, 'end-oldest-tokens'],
+]);
 
 export interface PostgresOptions {
   readonly url: Secret;
@@ -79,6 +93,18 @@ export function createPostgresDialect(options: PostgresOptions): Dialect {
         values: [hash],
       });
       return rows[0];
+    },
+    insertTokens: async (transaction, rows) => {
+      const query = CompiledQuery.raw(POSTGRES_INSERT, toLists(rows));
+      const inserted = await transaction.executeQuery<{ hash: string }>(query);
+      return new Set(inserted.rows.map(({ hash }) => hash));
+    },
+    endOldestTokens: async (transaction, { owners, max, now }) => {
+      const subjects = owners.map(({ subject }) => subject);
+      const podUids = owners.map(({ podUid }) => podUid);
+      const values = [subjects, podUids, now, max];
+      const query = CompiledQuery.raw(POSTGRES_END_OLDEST, values);
+      return (await transaction.executeQuery<{ hash: string }>(query)).rows;
     },
     notify: async (transaction, change) => {
       const text = JSON.stringify(change);
@@ -177,7 +203,8 @@ function guard(client: pg.PoolClient): PostgresPoolClient {
   let isBroken = false;
   const query = async (text: string, values: unknown[]) => {
     try {
-      return await client.query(text, values);
+      const name = PREPARED.get(text);
+      return await client.query({ text, values, ...(name !== undefined && { name }) });
     } catch (error) {
       if (findSqlState(error) === undefined) isBroken = true;
       throw error;

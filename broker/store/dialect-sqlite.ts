@@ -7,17 +7,23 @@ import type { Clock } from '../../common/clock.ts';
 import type { Dialect, Trouble } from './dialect.ts';
 import type { Tables, TokenRow } from './schema.ts';
 import { StoreError } from './store.ts';
+import { SQLITE_END_OLDEST, SQLITE_INSERT, toValues } from './token-statements.ts';
 
 /** `COAT`, in the header of every file of ours. */
 const APPLICATION_ID = 0x43_4f_41_54;
 /** A batch of inserts has as many texts as rows it may have. */
 const MAX_STATEMENTS = 300;
+const FIND_TOKEN = 'SELECT * FROM coatcheck_tokens WHERE hash = ?';
 const PRAGMAS = [
   'journal_mode = WAL',
   'synchronous = FULL',
   // Only a backup from outside ever holds a lock for a moment; the loop stands still meanwhile.
   'busy_timeout = 100',
+  // A page that many commits touch is copied into the file once; 16 MiB of log at the default size of a page.
+  'wal_autocheckpoint = 4000',
   'journal_size_limit = 67108864',
+  // In KiB. With the default of 2 MiB every insert reads pages of indexes again.
+  'cache_size = -32768',
   'trusted_schema = OFF',
   'cell_size_check = ON',
 ];
@@ -30,7 +36,6 @@ const CONSTRAINT = 19;
 export function createSqliteDialect({ file, clock }: { file: string; clock: Clock }): Dialect {
   let opened: { readonly database: DatabaseSync; readonly lock: DatabaseSync } | undefined;
   let statements = new Map<string, StatementSync>();
-  let hot: StatementSync | undefined;
   let awaySince: number | undefined;
 
   function getDatabase(): DatabaseSync {
@@ -72,8 +77,18 @@ export function createSqliteDialect({ file, clock }: { file: string; clock: Cloc
     listen: async () => undefined,
     notify: async () => undefined,
     findTokenRow: async (hash) => {
-      hot ??= getDatabase().prepare('SELECT * FROM coatcheck_tokens WHERE hash = ?');
-      return hot.get(hash) as TokenRow | undefined;
+      return prepare(FIND_TOKEN).get(hash) as TokenRow | undefined;
+    },
+    // There is one connection, and whoever is in a transaction has it.
+    insertTokens: async (_, rows) => {
+      const insert = prepare(SQLITE_INSERT);
+      const added = rows.filter((row) => insert.run(...toValues(row)).changes === 1);
+      return new Set(added.map(({ hash }) => hash));
+    },
+    endOldestTokens: async (_, { owners, max, now }) => {
+      const list = owners.map(({ subject, podUid }) => [subject, podUid]);
+      const ended = prepare(SQLITE_END_OLDEST).all(JSON.stringify(list), now, max);
+      return ended as { hash: string }[];
     },
     toTrouble,
     findAwaySince: () => awaySince,
@@ -82,7 +97,6 @@ export function createSqliteDialect({ file, clock }: { file: string; clock: Cloc
       awaySince = outcome === 'ok' ? undefined : (awaySince ?? clock.now());
     },
     close: async () => {
-      hot = undefined;
       statements = new Map();
       opened?.database.close();
       opened?.lock.close();

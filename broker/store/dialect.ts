@@ -3,6 +3,7 @@
 import type { CreateTableBuilder, Kysely } from 'kysely';
 import type { Tables, TokenRow } from './schema.ts';
 import type { StoreChange, StoreKind } from './store.ts';
+import type { NewTokenRow } from './token-statements.ts';
 
 /** What a migration cannot say alike for both. */
 export interface Columns {
@@ -23,6 +24,12 @@ export type Trouble =
   /** A mistake of ours. */
   | 'bug';
 
+export interface Owner {
+  readonly subject: string;
+  /** Empty where there is no pod. */
+  readonly podUid: string;
+}
+
 export interface Dialect {
   readonly kind: Exclude<StoreKind, 'none'>;
   readonly db: Kysely<Tables>;
@@ -39,6 +46,16 @@ export interface Dialect {
   listen(onChange: (change: StoreChange) => Promise<void>): Promise<void>;
   /** The one hot look-up, prepared. */
   findTokenRow(hash: string): Promise<TokenRow | undefined>;
+  /** Resolves to the hashes of those that went in; the others met something unique that is taken. */
+  insertTokens(
+    transaction: Kysely<Tables>,
+    rows: readonly NewTokenRow[],
+  ): Promise<ReadonlySet<string>>;
+  /** Ends live client tokens beyond the newest `max` of each owner. Resolves to their hashes. */
+  endOldestTokens(
+    transaction: Kysely<Tables>,
+    bound: { readonly owners: readonly Owner[]; readonly max: number; readonly now: number },
+  ): Promise<readonly { readonly hash: string }[]>;
   /** Tells other replicas once the transaction commits. */
   notify(transaction: Kysely<Tables>, change: StoreChange): Promise<void>;
   toTrouble(error: unknown): Trouble;

@@ -15,6 +15,8 @@ import { createTokenCache } from './token-cache.ts';
 
 /** A safety net only; changes arrive at once. */
 const RELOAD_MS = 60_000;
+/** After a change that could not be read: it may have been a revocation. */
+const RETRY_MS = 2000;
 /** About 1 KiB each. */
 const MAX_CACHED_TOKENS = 20_000;
 
@@ -72,6 +74,8 @@ export function createMirror(options: MirrorOptions): Mirror {
   // Denials that came while a load was under way, which may have read the list before them.
   let cameMeanwhile: Denial[] = [];
   let running: Promise<unknown> = Promise.resolve();
+  /** Ends the long pause between two loads. */
+  let hurry = new AbortController();
 
   async function load(): Promise<void> {
     const startedAt = clock.now();
@@ -89,21 +93,24 @@ export function createMirror(options: MirrorOptions): Mirror {
 
   const loads = createSingleFlight(load);
 
-  async function addDenials(ids: readonly string[]): Promise<void> {
+  async function readDenials(ids: readonly string[]): Promise<void> {
     const denials = content?.denials;
     if (!denials) return loads.again();
     const unknown = ids.filter((id) => !denials.has(id));
-    if (unknown.length === 0) return;
-    for (const denial of await store.denials.findMany(unknown)) {
-      cameMeanwhile.push(denial);
-      content?.denials.add(denial);
-    }
+    if (unknown.length > 0) addDenials(await store.denials.findMany(unknown));
+  }
+
+  function addDenials(added: readonly Denial[]): void {
+    cameMeanwhile.push(...added);
+    for (const denial of added) if (!content?.denials.has(denial.id)) content?.denials.add(denial);
   }
 
   async function apply(change: StoreChange): Promise<void> {
     if (change.topic === 'tokens' || change.topic === 'all')
       cache.forget(change.topic === 'tokens' ? change.hash : undefined);
-    if (change.topic === 'denials' && change.ids) return addDenials(change.ids);
+    // Not read back: the store may be gone before it answers, and whoever revokes here is told that it holds.
+    if (change.topic === 'denials' && change.added && content) return addDenials(change.added);
+    if (change.topic === 'denials' && change.ids) return readDenials(change.ids);
     if (['denials', 'roles', 'all'].includes(change.topic)) await loads.again();
   }
 
@@ -113,17 +120,27 @@ export function createMirror(options: MirrorOptions): Mirror {
     try {
       await apply(change);
     } catch (error) {
-      staleSince ??= clock.now();
+      noteStale();
       log.warn({ err: error, topic: change.topic }, 'a change in the store could not be read');
     }
   }
 
+  function noteStale(): void {
+    if (staleSince !== undefined) return;
+    staleSince = clock.now();
+    hurry.abort();
+  }
+
   async function reloadNowAndThen(): Promise<void> {
     while (!stopping.signal.aborted) {
-      await clock.sleep(RELOAD_MS, stopping.signal).catch(() => undefined);
+      hurry = new AbortController();
+      const ms = staleSince === undefined ? RELOAD_MS : RETRY_MS;
+      const signal = AbortSignal.any([stopping.signal, hurry.signal]);
+      await clock.sleep(ms, signal).catch(() => undefined);
       if (stopping.signal.aborted) return;
+      if (hurry.signal.aborted) continue;
       await loads.again().catch((error: unknown) => {
-        staleSince ??= clock.now();
+        noteStale();
         log.warn({ err: error }, 'the store could not be read again');
       });
     }

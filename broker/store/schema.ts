@@ -8,15 +8,14 @@ export interface TokenTable {
   readonly hash: string;
   readonly accessor: string;
   readonly kind: string;
-  /** Subject and pod: what the bound per identity counts by. */
-  readonly owner: string;
   readonly subject: string;
   readonly cluster: string | null;
   readonly namespace: string | null;
   readonly service_account: string | null;
   readonly service_account_uid: string | null;
   readonly pod_name: string | null;
-  readonly pod_uid: string | null;
+  /** Empty where there is no pod: the bound per identity counts by subject and pod. */
+  readonly pod_uid: string;
   readonly audience: string | null;
   readonly role: string | null;
   readonly scopes: string;

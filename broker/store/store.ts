@@ -279,8 +279,12 @@ export interface DecisionStore {
 /** What changed, here or on another replica. `all`: changes may have been missed, everything is to be read again. */
 export type StoreChange =
   | { readonly topic: 'roles' | 'keys' | 'clients' | 'all' }
-  /** `ids` is absent where there are too many to name. */
-  | { readonly topic: 'denials'; readonly ids?: readonly string[] }
+  /** `ids` is absent where there are too many to name; `added` is what this replica itself has just written. */
+  | {
+      readonly topic: 'denials';
+      readonly ids?: readonly string[];
+      readonly added?: readonly Denial[];
+    }
   /** `uids` and `cluster` are absent where there are too many to name. */
   | { readonly topic: 'deaths'; readonly cluster?: string; readonly uids?: readonly string[] }
   /** Revoked or extended; an insert is no change. `hash` is absent after a revocation in bulk. */

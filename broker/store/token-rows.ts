@@ -1,21 +1,21 @@
 // A looked-up token as a row and back, and a filter as conditions.
-import type { Expression, ExpressionBuilder, Insertable, SqlBool } from 'kysely';
-import type { Tables, TokenRow, TokenTable } from './schema.ts';
-import type { StoredToken, TokenFilter, TokenOwner } from './store.ts';
+import { type Expression, type ExpressionBuilder, type SqlBool, sql } from 'kysely';
+import type { Tables, TokenRow } from './schema.ts';
+import type { StoredToken, TokenFilter } from './store.ts';
+import type { NewTokenRow } from './token-statements.ts';
 
-export function toTokenRow(token: StoredToken): Insertable<TokenTable> {
+export function toTokenRow(token: StoredToken): NewTokenRow {
   return {
     hash: token.hash,
     accessor: token.accessor,
     kind: token.kind,
-    owner: toOwner(token),
     subject: token.subject,
     cluster: token.cluster ?? null,
     namespace: token.namespace ?? null,
     service_account: token.serviceAccount ?? null,
     service_account_uid: token.serviceAccountUid ?? null,
     pod_name: token.podName ?? null,
-    pod_uid: token.podUid ?? null,
+    pod_uid: token.podUid ?? '',
     audience: token.audience ?? null,
     role: token.role ?? null,
     scopes: JSON.stringify(token.scopes),
@@ -29,11 +29,6 @@ export function toTokenRow(token: StoredToken): Insertable<TokenTable> {
   };
 }
 
-/** No uid holds a blank. */
-export function toOwner({ subject, podUid }: TokenOwner): string {
-  return `${podUid ?? ''} ${subject}`;
-}
-
 export function toToken(row: TokenRow): StoredToken {
   return {
     hash: row.hash,
@@ -45,7 +40,7 @@ export function toToken(row: TokenRow): StoredToken {
     ...given('serviceAccount', row.service_account),
     ...given('serviceAccountUid', row.service_account_uid),
     ...given('podName', row.pod_name),
-    ...given('podUid', row.pod_uid),
+    ...given('podUid', row.pod_uid || null),
     ...given('audience', row.audience),
     ...given('role', row.role),
     scopes: JSON.parse(row.scopes) as readonly string[],
@@ -79,6 +74,9 @@ const COLUMNS = {
   audience: 'audience',
 } as const satisfies Record<keyof TokenFilter, keyof TokenRow>;
 
+/** As text of the statement, so that the index over the few static ones can be taken. */
+export const IS_STATIC = sql<boolean>`kind = 'static'`;
+
 /** @throws TypeError where the filter states nothing: it would be about every token there is */
 export function checkFilter(filter: TokenFilter): void {
   if (Object.values(filter).every((value) => value === undefined))
@@ -91,7 +89,8 @@ export function toConditions(
 ): Expression<SqlBool> {
   const conditions = Object.entries(COLUMNS).flatMap(([member, column]) => {
     const value = filter[member as keyof TokenFilter];
-    return value === undefined ? [] : [eb(column, '=', value)];
+    if (value === undefined) return [];
+    return [value === 'static' && member === 'kind' ? IS_STATIC : eb(column, '=', value)];
   });
   return eb.and(conditions);
 }

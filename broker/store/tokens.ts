@@ -2,36 +2,24 @@
 // expired one stays until it is swept.
 import type { Expression, ExpressionBuilder, SqlBool } from 'kysely';
 import { nowSeconds } from '../../common/clock.ts';
-import {
-  type Core,
-  checkTexts,
-  parseCursor,
-  repeatInBatches,
-  toCursor,
-  toPage,
-  type Write,
-} from './core.ts';
+import { type Core, checkTexts, repeatInBatches, type Write } from './core.ts';
+import type { Owner } from './dialect.ts';
 import { createGroupCommit, type RowResult } from './group-commit.ts';
 import type { Tables } from './schema.ts';
-import {
-  type Page,
-  type PageOf,
-  type StoredToken,
-  StoreError,
-  type TokenFilter,
-  type TokenStore,
-} from './store.ts';
-import { checkFilter, toConditions, toOwner, toToken, toTokenRow } from './token-rows.ts';
+import { StoreError, type TokenStore } from './store.ts';
+import { createTokenCount } from './token-count.ts';
+import { checkFilter, toConditions, toToken, toTokenRow } from './token-rows.ts';
+import { isLiveAt, listTokens, toWindows } from './token-search.ts';
+import type { NewTokenRow } from './token-statements.ts';
 
-/** 21 values each: well below the 32,766 that SQLite takes. */
+/** Some milliseconds of an embedded database, which others wait for. */
 const MAX_BATCH_ROWS = 200;
 const REVOKE_BATCH = 1000;
 /** Beyond it one message says all. */
 const MAX_NAMED_CHANGES = 20;
-const COUNT_LAG_MS = 30_000;
 
 interface Insert {
-  readonly token: StoredToken;
+  readonly row: NewTokenRow;
   readonly maxPerIdentity: number | undefined;
 }
 
@@ -41,11 +29,8 @@ export function createTokenStore(core: Core): TokenStore {
   const { clock, dialect } = core;
   const inserts = createGroupCommit<Insert>({
     maxRows: MAX_BATCH_ROWS,
-    commit: (batch) => core.write((write) => insertBatch(write, batch, nowSeconds(clock))),
+    commit: (batch) => core.write((write) => insertBatch(core, write, batch)),
   });
-  let counted:
-    | { readonly at: number; readonly count: Awaited<ReturnType<TokenStore['count']>> }
-    | undefined;
 
   async function revokeBatch(
     { db, changed }: Write,
@@ -65,8 +50,9 @@ export function createTokenStore(core: Core): TokenStore {
 
   return {
     insert: async (token, { maxPerIdentity } = {}) => {
-      checkTexts(toTokenRow(token));
-      await inserts.add({ token, maxPerIdentity });
+      const row = toTokenRow(token);
+      checkTexts(row);
+      await inserts.add({ row, maxPerIdentity });
     },
     findByHash: (hash) =>
       core.read(async () => {
@@ -82,8 +68,7 @@ export function createTokenStore(core: Core): TokenStore {
           .executeTakeFirst();
         return row && toToken(row);
       }),
-    list: (filter, page) =>
-      core.read((db) => listTokens(db, { filter, page, now: nowSeconds(clock) })),
+    list: (filter, page) => listTokens(core, { filter, page, now: nowSeconds(clock) }),
     extend: (hash, { expiresAt, now }) =>
       core.write(async ({ db, changed }) => {
         const { numUpdatedRows } = await db
@@ -107,68 +92,74 @@ export function createTokenStore(core: Core): TokenStore {
           .executeTakeFirst(),
       );
       // Tokens that are made meanwhile are not meant, and could keep this going for ever.
-      const until = last?.seq ?? 0;
-      const fits = (eb: TokenExpression) =>
-        eb.and([toConditions(eb, filter), eb('expires_at', '>', now), eb('seq', '<=', until)]);
-      return repeatInBatches(
-        (limit) => core.write((write) => revokeBatch(write, fits, limit)),
-        REVOKE_BATCH,
-      );
+      let total = 0;
+      for await (const { from, below } of toWindows(core, filter, (last?.seq ?? 0) + 1)) {
+        const fits = (eb: TokenExpression) =>
+          eb.and([
+            toConditions(eb, filter),
+            isLiveAt(now),
+            eb('seq', '<', below),
+            eb('seq', '>=', from),
+          ]);
+        total += await repeatInBatches(
+          (limit) => core.write((write) => revokeBatch(write, fits, limit)),
+          REVOKE_BATCH,
+        );
+      }
+      return total;
     },
-    count: async () => {
-      if (counted && clock.now() - counted.at < COUNT_LAG_MS) return counted.count;
-      const count = await core.read((db) => countTokens(db, nowSeconds(clock)));
-      counted = { at: clock.now(), count };
-      return count;
-    },
+    count: createTokenCount(core),
     insertOnce: async (token) => {
-      checkTexts(toTokenRow(token));
-      return core.write((write) => insertOnce(write, token, nowSeconds(clock)));
+      const row = toTokenRow(token);
+      checkTexts(row);
+      return core.write((write) => insertOnce(core, write, row));
     },
   };
 }
 
 async function insertBatch(
+  core: Core,
   write: Write,
   batch: readonly Insert[],
-  now: number,
 ): Promise<readonly RowResult[]> {
-  const { db } = write;
-  await endExpiredNames(
-    write,
-    batch.map(({ token }) => token),
-    now,
-  );
-  const inserted = await db
-    .insertInto('coatcheck_tokens')
-    .values(batch.map(({ token }) => toTokenRow(token)))
-    .onConflict((conflict) => conflict.doNothing())
-    .returning('hash')
-    .execute();
-  const hashes = new Set(inserted.map(({ hash }) => hash));
+  const { dialect, clock } = core;
+  const now = nowSeconds(clock);
+  const rows = batch.map(({ row }) => row);
+  await endExpiredNames(write, rows, now);
+  const hashes = new Set(await dialect.insertTokens(write.db, rows));
   // Taken out as it is answered for: of two equal rows in one batch one is in.
-  const results = batch.map(({ token: { hash } }) =>
+  const results = rows.map(({ hash }) =>
     hashes.delete(hash)
       ? undefined
       : new StoreError('conflict', 'a token of this hash, accessor or name is there already'),
   );
   for (const max of new Set(batch.map(({ maxPerIdentity }) => maxPerIdentity))) {
-    const owners = batch.filter(
-      ({ token, maxPerIdentity }) => token.kind === 'client' && maxPerIdentity === max,
-    );
-    if (max !== undefined && owners.length > 0)
-      await endOldest(write, { owners: owners.map(({ token }) => toOwner(token)), max, now });
+    const owners = max === undefined ? [] : toOwners(batch, max);
+    if (max === undefined || owners.length === 0) continue;
+    tellRevoked(write.changed, await dialect.endOldestTokens(write.db, { owners, max, now }));
   }
   return results;
+}
+
+/** Whose client tokens of this bound the batch holds, each once. */
+function toOwners(batch: readonly Insert[], max: number): readonly Owner[] {
+  const owners = new Map<string, Owner>();
+  for (const { row, maxPerIdentity } of batch) {
+    const { kind, subject, pod_uid: podUid } = row;
+    // No uid holds a blank.
+    if (kind === 'client' && maxPerIdentity === max)
+      owners.set(`${podUid} ${subject}`, { subject, podUid });
+  }
+  return [...owners.values()];
 }
 
 /** A name is free again when its token has ended, swept or not. */
 async function endExpiredNames(
   { db }: Write,
-  tokens: readonly StoredToken[],
+  rows: readonly NewTokenRow[],
   now: number,
 ): Promise<void> {
-  const names = tokens.flatMap(({ name }) => (name === undefined ? [] : [name]));
+  const names = rows.flatMap(({ live_name: name }) => (name === null ? [] : [name]));
   if (names.length === 0) return;
   await db
     .deleteFrom('coatcheck_tokens')
@@ -177,83 +168,20 @@ async function endExpiredNames(
     .execute();
 }
 
-/** Ends what is over the bound, counted from the newest, of every identity at once. */
-async function endOldest(
-  { db, changed }: Write,
-  { owners, max, now }: { owners: readonly string[]; max: number; now: number },
-): Promise<void> {
-  const ended = await db
-    .deleteFrom('coatcheck_tokens')
-    .where('seq', 'in', (inner) =>
-      inner
-        .selectFrom((ranked) =>
-          ranked
-            .selectFrom('coatcheck_tokens')
-            .select(['seq'])
-            .select((eb) =>
-              eb.fn
-                .agg<number>('row_number')
-                .over((over) => over.partitionBy('owner').orderBy('seq', 'desc'))
-                .as('place'),
-            )
-            .where('owner', 'in', [...new Set(owners)])
-            .where('kind', '=', 'client')
-            .where('expires_at', '>', now)
-            .as('ranked'),
-        )
-        .select('seq')
-        .where('place', '>', max),
-    )
-    .returning('hash')
-    .execute();
-  tellRevoked(changed, ended);
-}
-
 function tellRevoked(changed: Write['changed'], gone: readonly { hash: string }[]): void {
   if (gone.length > MAX_NAMED_CHANGES) changed({ topic: 'tokens' });
   else for (const { hash } of gone) changed({ topic: 'tokens', hash });
 }
 
-async function listTokens(
-  db: Write['db'],
-  { filter, page, now }: { filter: TokenFilter; page: Page; now: number },
-): Promise<PageOf<StoredToken>> {
-  const [before] = page.after === undefined ? [] : parseCursor(page.after, 1);
-  const rows = await db
-    .selectFrom('coatcheck_tokens')
-    .selectAll()
-    .where((eb) => toConditions(eb, filter))
-    .where('expires_at', '>', now)
-    .$if(before !== undefined, (query) => query.where('seq', '<', before ?? 0))
-    .orderBy('seq', 'desc')
-    .limit(page.limit + 1)
-    .execute();
-  return toPage(rows, page.limit, { toItem: toToken, toNext: ({ seq }) => toCursor(seq) });
-}
-
-async function countTokens(
-  db: Write['db'],
-  now: number,
-): Promise<Record<StoredToken['kind'], number>> {
-  const rows = await db
-    .selectFrom('coatcheck_tokens')
-    .select(['kind', (eb) => eb.fn.countAll<number>().as('n')])
-    .where('expires_at', '>', now)
-    .groupBy('kind')
-    .execute();
-  const find = (kind: StoredToken['kind']) => rows.find((row) => row.kind === kind)?.n ?? 0;
-  return { client: find('client'), static: find('static') };
-}
-
-async function insertOnce(write: Write, token: StoredToken, now: number): Promise<boolean> {
+async function insertOnce(core: Core, write: Write, row: NewTokenRow): Promise<boolean> {
   const used = await write.db
     .insertInto('coatcheck_used_tokens')
-    .values({ hash: token.hash, used_at: now })
+    .values({ hash: row.hash, used_at: nowSeconds(core.clock) })
     .onConflict((conflict) => conflict.doNothing())
     .returning('hash')
     .execute();
   if (used.length === 0) return false;
-  const [result] = await insertBatch(write, [{ token, maxPerIdentity: undefined }], now);
+  const [result] = await insertBatch(core, write, [{ row, maxPerIdentity: undefined }]);
   // Thrown inside the transaction: the bootstrap token is not used up by a name that was taken.
   if (result) throw result;
   return true;

@@ -1,5 +1,5 @@
 // The tables of the first release with a store.
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Columns } from '../dialect.ts';
 
 export async function up(db: Kysely<unknown>, { addSequence }: Columns): Promise<void> {
@@ -61,19 +61,18 @@ async function createTokens(db: Kysely<unknown>, add: Columns['addSequence']): P
     .addColumn('hash', 'text', (column) => column.notNull().unique())
     .addColumn('accessor', 'text', (column) => column.notNull().unique())
     .addColumn('kind', 'text', (column) => column.notNull())
-    .addColumn('owner', 'text', (column) => column.notNull())
     .addColumn('subject', 'text', (column) => column.notNull())
     .addColumn('cluster', 'text')
     .addColumn('namespace', 'text')
     .addColumn('service_account', 'text')
     .addColumn('service_account_uid', 'text')
     .addColumn('pod_name', 'text')
-    .addColumn('pod_uid', 'text')
+    .addColumn('pod_uid', 'text', (column) => column.notNull())
     .addColumn('audience', 'text')
     .addColumn('role', 'text')
     .addColumn('scopes', 'text', (column) => column.notNull())
     .addColumn('policies', 'text', (column) => column.notNull())
-    .addColumn('live_name', 'text', (column) => column.unique())
+    .addColumn('live_name', 'text')
     .addColumn('description', 'text')
     .addColumn('issued_at', 'bigint', (column) => column.notNull())
     .addColumn('expires_at', 'bigint', (column) => column.notNull())
@@ -81,14 +80,25 @@ async function createTokens(db: Kysely<unknown>, add: Columns['addSequence']): P
     .addColumn('facts', 'text', (column) => column.notNull())
     .execute();
   await createIndexes(db, 'coatcheck_tokens', [
-    ['owner', 'seq'],
+    ['pod_uid', 'subject', 'seq'],
     ['subject', 'seq'],
     ['namespace', 'seq'],
-    ['role', 'seq'],
-    ['audience', 'seq'],
-    ['kind', 'expires_at'],
     ['expires_at'],
   ]);
+  // Few tokens are static or have a name; those that are not cost these indexes nothing.
+  await db.schema
+    .createIndex('coatcheck_tokens_by_live_name')
+    .unique()
+    .on('coatcheck_tokens')
+    .column('live_name')
+    .where(sql.ref('live_name'), 'is not', null)
+    .execute();
+  await db.schema
+    .createIndex('coatcheck_tokens_static')
+    .on('coatcheck_tokens')
+    .column('seq')
+    .where(sql.ref('kind'), '=', sql.lit('static'))
+    .execute();
 }
 
 async function createDecisions(db: Kysely<unknown>, add: Columns['addSequence']): Promise<void> {

@@ -1,4 +1,4 @@
-// Pods and ServiceAccounts that are dead, and a way to the tokens of a pod that does not read all of them.
+// Pods and ServiceAccounts that are dead.
 import type { Kysely } from 'kysely';
 
 export async function up(db: Kysely<unknown>): Promise<void> {
@@ -16,7 +16,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   for (const [table, column] of [
     ['coatcheck_deaths', 'until'],
     ['coatcheck_deaths', 'reported_at'],
-    ['coatcheck_tokens', 'pod_uid'],
   ] as const) {
     await schema.createIndex(`${table}_by_${column}`).on(table).column(column).execute();
   }
