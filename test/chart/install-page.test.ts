@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { parse } from 'yaml';
+import { findBootstrapProblem } from '../../broker/bootstrap.ts';
 import { readCaBundle } from '../../broker/ca-bundle.ts';
 import { openKeyFolder } from '../../broker/tokens/key-folder.ts';
 import { systemClock } from '../../common/clock.ts';
@@ -70,6 +71,32 @@ describe('docs/install.md', () => {
     expect(JSON.stringify(rendered.get('ConfigMap', 'coatcheck-roles').data)).to.include(
       'payments',
     );
+  });
+
+  it('has values for PostgreSQL that the chart takes, and makes what they name', () => {
+    const text = find('# in my-values.yaml');
+    const commands = find('create configmap').replaceAll('$RELEASE', 'coatcheck');
+    for (const name of ['coatcheck-database', 'coatcheck-database-ca']) {
+      expect(text).to.match(new RegExp(`\\b${name}\\b`));
+      expect(commands).to.include(`"${name}"`);
+    }
+    const { spec } = toTemplate(
+      renderChart(parse(text) as object).get('Deployment', 'coatcheck-broker'),
+    );
+    expect(JSON.stringify(spec)).to.include('/etc/coatcheck/db').and.include('coatcheck-database');
+  });
+
+  it('makes the Secret of the first administrator as the chart reads it', () => {
+    const commands = find('rand -hex 32').replaceAll('$RELEASE', 'coatcheck');
+    const { bootstrapToken } = (
+      parse(readFileSync(path.join(CHART, 'values.yaml'), 'utf8')) as {
+        broker: { bootstrapToken: { secretKey: string } };
+      }
+    ).broker;
+    expect(commands).to.include(`--from-file ${bootstrapToken.secretKey}=`);
+    expect(commands).to.include('broker.bootstrapToken.secretName="coatcheck-bootstrap"');
+    const given = execFileSync('openssl', ['rand', '-hex', '32'], { encoding: 'utf8' }).trim();
+    expect(findBootstrapProblem(given)).to.equal(undefined);
   });
 
   it('speaks only of values there are', () => {

@@ -183,6 +183,43 @@ describe('pods from the chart', () => {
   });
 });
 
+describe('the admin API from the chart', () => {
+  const ports = (values: object) => {
+    const container = toContainer(renderChart(values).get('Deployment', 'coatcheck-broker'));
+    const listed = container.ports as { name: string; containerPort: number }[];
+    return listed.map(({ name, containerPort }) => [name, containerPort]);
+  };
+  const services = (values: object) =>
+    renderChart(values)
+      .ofKind('Service')
+      .map(({ metadata }) => metadata.name)
+      .sort();
+
+  it('is beside the other endpoints unless it is given a port', () => {
+    expect(ports({})).to.deep.equal([
+      ['https', 8443],
+      ['operations', 8081],
+    ]);
+    expect(services({})).to.deep.equal(['coatcheck-broker', 'coatcheck-webhook']);
+  });
+
+  it('has, with a port of its own, a Service of its own that leads to the broker’s pods', () => {
+    const values = { broker: { adminListen: { port: 8444 } } };
+    expect(ports(values)).to.deep.include(['admin', 8444]);
+    expect(services(values)).to.deep.equal([
+      'coatcheck-admin',
+      'coatcheck-broker',
+      'coatcheck-webhook',
+    ]);
+    const rendered = renderChart(values);
+    const spec = (name: string) => rendered.get('Service', name).spec as Record<string, unknown>;
+    expect(spec('coatcheck-admin').ports).to.deep.equal([
+      { name: 'https', port: 443, targetPort: 'admin', protocol: 'TCP' },
+    ]);
+    expect(spec('coatcheck-admin').selector).to.deep.equal(spec('coatcheck-broker').selector);
+  });
+});
+
 describe('network policies from the chart', () => {
   const policy = (values: object, program: string) =>
     renderChart(values).get('NetworkPolicy', `coatcheck-${program}`).spec as {
@@ -216,6 +253,16 @@ describe('network policies from the chart', () => {
         { from, ports: [{ port: 'operations', protocol: 'TCP' }] },
       ]);
     }
+  });
+
+  it('keep the admin API, where it has a port of its own, to whom the values name: nobody at first', () => {
+    const port = { broker: { adminListen: { port: 8444 } } };
+    expect(policy(port, 'broker').ingress).to.deep.equal([https]);
+    const from = [{ podSelector: { matchLabels: { app: 'ops' } } }];
+    expect(
+      policy({ broker: { adminListen: { port: 8444, from } } }, 'broker').ingress,
+    ).to.deep.equal([https, { from, ports: [{ port: 'admin', protocol: 'TCP' }] }]);
+    expect(policy({ broker: { adminListen: { from } } }, 'broker').ingress).to.deep.equal([https]);
   });
 
   it('can be switched off', () => {

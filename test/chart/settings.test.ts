@@ -16,7 +16,6 @@ const NO_VALUES: Readonly<Record<string, string>> = {
     'the API server shows no certificate unless its own configuration says so',
   'webhook.reloadSeconds': 'nobody needs another pace',
   'broker.insecurePlainHttp': 'an installation of the chart always has TLS',
-  'broker.adminListen': 'one Service serves the admin API beside the others',
   'broker.store': 'a URL with a password is a Secret; sqlite is given without one',
   'broker.signingKeysDir': 'not where the store keeps the keys',
   'broker.apiServerUrl': "the pod's own API server",
@@ -151,6 +150,7 @@ describe('settings from the chart', () => {
       allowExtraClaims: ['groups', 'email'],
       listen: { host: '0.0.0.0', port: 9443 },
       operationsListen: { host: '0.0.0.0', port: 9090 },
+      adminListen: { host: '0.0.0.0', port: 9444 },
       drainSeconds: 11,
       logLevel: 'debug',
     });

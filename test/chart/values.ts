@@ -101,6 +101,7 @@ export function toUnusualValues(ca: string): object {
       issuer: 'https://tokens.example.org',
       signingKeys: { secretName: 'my-keys' },
       service: { clusterIP: '10.96.0.7' },
+      adminListen: { port: 9444, from: [{ podSelector: { matchLabels: { team: 'identity' } } }] },
       maxTokenTtlSeconds: 2_592_000,
       store: {
         type: 'postgres',

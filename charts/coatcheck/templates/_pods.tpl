@@ -20,6 +20,9 @@ What the pods of webhook and broker have in common: placement, security, probes,
 {{- if contains ":" $host }}{{ $host = printf "[%s]" $host }}{{ end -}}
 {{- include "coatcheck.variable" (list "COATCHECK_LISTEN" (printf "%s:%d" $host (int $part.port))) }}
 {{- include "coatcheck.variable" (list "COATCHECK_OPERATIONS_LISTEN" (printf "%s:%d" $host (int $part.operationsPort))) }}
+{{- with int (dig "adminListen" "port" 0 $part) }}
+{{- include "coatcheck.variable" (list "COATCHECK_ADMIN_LISTEN" (printf "%s:%d" $host .)) }}
+{{- end }}
 {{- include "coatcheck.variable" (list "COATCHECK_TLS_CERT_FILE" "/etc/coatcheck/tls/tls.crt") }}
 {{- include "coatcheck.variable" (list "COATCHECK_TLS_KEY_FILE" "/etc/coatcheck/tls/tls.key") }}
 {{- include "coatcheck.variable" (list "COATCHECK_DRAIN_SECONDS" (int $part.drainSeconds)) }}
@@ -94,6 +97,11 @@ ports:
   - name: operations
     containerPort: {{ int $part.operationsPort }}
     protocol: TCP
+  {{- with int (dig "adminListen" "port" 0 $part) }}
+  - name: admin
+    containerPort: {{ . }}
+    protocol: TCP
+  {{- end }}
 startupProbe:
   httpGet: { path: /livez, port: operations }
   periodSeconds: 2
