@@ -163,7 +163,7 @@ export interface StoredRole {
   readonly name: string;
   /** The TokenRole document, as it was accepted. */
   readonly document: unknown;
-  /** Counts up with each write. */
+  /** Counts up with each write, and is never used again for another role of the name. */
   readonly version: number;
   readonly updatedAt: number;
   readonly updatedBy: string;

@@ -116,6 +116,27 @@ for (const backend of BACKENDS) {
       expect(mirror.findDenial({ ...token, tokenId: 'jti-2' })).to.equal(undefined);
     });
 
+    it('knows a denial that was acknowledged here, although the store was gone before it could be read back', async () => {
+      await mirror.start();
+      outage.since = database.clock.now();
+      await store.denials.add(sampleDenial('d', { tokenId: 'jti-1' }));
+      expect(mirror.findDenial(token)?.id).to.equal('d');
+      expect(mirror.findDenial({ ...token, tokenId: 'jti-2' })).to.equal(undefined);
+    });
+
+    it('tries again soon after a change that it could not read', async () => {
+      await mirror.start();
+      outage.since = database.clock.now();
+      await store.roles.put(role('late'));
+      expect(mirror.roles()).to.deep.equal([]);
+      outage.since = undefined;
+      await waitUntil('it reads again', async () => {
+        await database.clock.advance(100);
+        return mirror.roles().length > 0;
+      });
+      expect(database.clock.now() - NOW * 1000).to.be.below(10_000);
+    });
+
     it('loses no denial that comes while it reads', async () => {
       await mirror.start();
       const adding = Array.from({ length: 60 }, async (_, i) => {
