@@ -100,20 +100,28 @@ function createTraffic(
     return found;
   }
 
+  function note(entry: Entry, by: BrokerProcess): void {
+    const answered = answeredBy.get(by) ?? [];
+    answeredBy.set(by, answered);
+    answered.push(entry);
+    for (const { count, resolve } of waiting) if (ledger.entries.length >= count) resolve();
+  }
+
   async function issue(worker: number, pod: number): Promise<void> {
     const on = choose(worker);
     const issued = await requests.issue(on, 'opaque', pod);
-    if (typeof issued === 'string') return void (troubles[issued] += 1);
+    if (typeof issued === 'string') {
+      troubles[issued] += 1;
+      return;
+    }
     const entry = ledger.add(issued.token, 'opaque');
-    const answered = answeredBy.get(on) ?? [];
-    answeredBy.set(on, answered);
-    answered.push(entry);
-    for (const { count, resolve } of waiting) if (ledger.entries.length >= count) resolve();
-    if (ledger.entries.length % REVOKED === 0) {
+    note(entry, on);
+    const { length: count } = ledger.entries;
+    if (count % REVOKED === 0) {
       const answer = await ledger.revoke(entry, choose(worker + 1));
       if (answer !== 'revoked') troubles[answer] += 1;
     }
-    const other = ledger.entries.length % ASKED === 0 ? ledger.pick(random) : undefined;
+    const other = count % ASKED === 0 ? ledger.pick(random) : undefined;
     if (other) await ledger.check(other, choose(worker));
   }
 

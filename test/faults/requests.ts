@@ -9,7 +9,12 @@ import {
 } from '../../common/protocol/oauth.ts';
 import { noteToken } from '../support/tokens.ts';
 import type { Answer, Send } from './http.ts';
-import { AUDIENCES, type BrokerProcess, type Installation, type TokenKind } from './installation.ts';
+import {
+  AUDIENCES,
+  type BrokerProcess,
+  type Installation,
+  type TokenKind,
+} from './installation.ts';
 
 /** `unavailable` is 503, `unanswered` no answer at all: of both nothing is known. */
 export type Trouble = 'unavailable' | 'unanswered';
@@ -34,7 +39,11 @@ export async function createRequests(
 ): Promise<Requests> {
   const { bootstrapToken, keepAnswer } = installation;
 
-  const admin: Requests['admin'] = async (broker, route, { json, bearer = bootstrapToken } = {}) => {
+  const admin: Requests['admin'] = async (
+    broker,
+    route,
+    { json, bearer = bootstrapToken } = {},
+  ) => {
     const [method, path = ''] = route.split(' ');
     const answer = await broker.http.send({
       method: method as NonNullable<Send['method']>,
