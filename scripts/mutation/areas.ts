@@ -48,7 +48,10 @@ export const PARTS: readonly Part[] = [
     ignoresStatic: false,
   },
   toIdentity('tokens', '{claims,identity,jose,oidc-claims,refusal,subject,verify}', [
+    'test/broker/identity/claims.test.ts',
+    'test/broker/identity/jose.test.ts',
     'test/broker/identity/verify.test.ts',
+    'test/broker/identity/verify-clusters.test.ts',
     'test/attacks/audience.test.ts',
     'test/attacks/claims.test.ts',
     'test/attacks/issuer.test.ts',
@@ -64,10 +67,10 @@ export const PARTS: readonly Part[] = [
     'test/attacks/keys.test.ts',
     'test/attacks/oidc.test.ts',
   ]),
-  toIdentity('reviews', '{review-answer,review-cache,reviewer,validate}', [
+  toIdentity('reviews', '{liveness,review-answer,review-cache,reviewer,validate}', [
+    'test/broker/identity/liveness.test.ts',
     'test/broker/identity/review.test.ts',
     'test/broker/identity/review-answer.test.ts',
-    'test/broker/identity/review-cache.test.ts',
     'test/attacks/review.test.ts',
   ]),
   toIdentity('table', '{address,cluster-review,clusters,oidc-issuer}', [
@@ -75,7 +78,6 @@ export const PARTS: readonly Part[] = [
     'test/broker/identity/oidc-issuer.test.ts',
   ]),
   toRoles('documents', '{claim-names,duration,limits,role,schema,subject-schema,token-schema}', [
-    'test/broker/roles/documents.test.ts',
     'test/broker/roles/schema.test.ts',
   ]),
   toRoles('matching', '{glob,match,namespaces,resolve,role-index,selector}', [
@@ -83,17 +85,17 @@ export const PARTS: readonly Part[] = [
     'test/broker/roles/resolve.test.ts',
     'test/broker/roles/subjects.test.ts',
     'test/broker/roles/role-index.test.ts',
+    'test/broker/roles/resolve-told.test.ts',
+    'test/broker/roles/lint.test.ts',
   ]),
   toRoles('overlaps', '{lint,overlap,registry,report,source}', [
     'test/broker/roles/lint.test.ts',
     'test/broker/roles/registry.test.ts',
-    'test/broker/roles/report.test.ts',
   ]),
   toRoles('conditions', 'condition/*', ['test/broker/roles/condition*.test.ts']),
   toRoles('sources', 'sources/*', [
     'test/broker/roles/crd-source.test.ts',
     'test/broker/roles/file.test.ts',
-    'test/broker/roles/api-source.test.ts',
     'test/broker/roles/registry.test.ts',
   ]),
 ];
