@@ -1,8 +1,11 @@
-// The roles that were written through the API. Each write is one statement: two writers at once cannot both win.
+// The roles that were written through the API. Writers take turns at one row, which also remembers the highest version
+// that was ever removed: a role of an old name begins above it, so that no editor of the old one writes over the new.
 import type { Insertable } from 'kysely';
 import { type Core, checkTexts, type Write } from './core.ts';
 import type { RoleRow } from './schema.ts';
 import { type RoleStore, type StoredRole, StoreError } from './store.ts';
+
+const REMOVED = 'removed-role-version';
 
 export function createRoleStore(core: Core): RoleStore {
   return {
@@ -24,28 +27,48 @@ export function createRoleStore(core: Core): RoleStore {
       const row = {
         name: role.name,
         document: JSON.stringify(role.document),
-        version: 1,
         updated_at: role.updatedAt,
         updated_by: role.updatedBy,
       };
       checkTexts(row);
       return core.write(async (write) => {
-        const written = await putRow(write, row, expectedVersion);
+        const version = (await takeTurn(write)) + 1;
+        const written = await putRow(write, { ...row, version }, expectedVersion);
         if (!written) throw new StoreError('conflict', 'the role is not at the expected version');
         write.changed({ topic: 'roles' });
         return toRole(written);
       });
     },
     remove: (name) =>
-      core.write(async ({ db, changed }) => {
-        const { numDeletedRows } = await db
+      core.write(async (write) => {
+        const { db, changed } = write;
+        const removed = await takeTurn(write);
+        const gone = await db
           .deleteFrom('coatcheck_roles')
           .where('name', '=', name)
+          .returning('version')
           .executeTakeFirst();
-        if (numDeletedRows > 0n) changed({ topic: 'roles' });
-        return numDeletedRows > 0n;
+        if (!gone) return false;
+        await db
+          .updateTable('coatcheck_counters')
+          .set({ value: Math.max(removed, gone.version) })
+          .where('name', '=', REMOVED)
+          .execute();
+        changed({ topic: 'roles' });
+        return true;
       }),
   };
+}
+
+/** Resolves to the highest version that was ever removed, and keeps other writers waiting until this one is done. */
+async function takeTurn({ db }: Write): Promise<number> {
+  const { value } = await db
+    .insertInto('coatcheck_counters')
+    .values({ name: REMOVED, value: 0 })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ name: REMOVED }))
+    .returning('value')
+    .executeTakeFirstOrThrow();
+  return value;
 }
 
 function putRow(

@@ -105,6 +105,12 @@ export interface LeaseRow {
   readonly until: number;
 }
 
+/** Numbers that only go up. */
+export interface CounterRow {
+  readonly name: string;
+  readonly value: number;
+}
+
 export type TokenRow = Selectable<TokenTable>;
 export type DecisionRow = Selectable<DecisionTable>;
 
@@ -118,4 +124,5 @@ export interface Tables {
   readonly coatcheck_clients: ClientRow;
   readonly coatcheck_decisions: DecisionTable;
   readonly coatcheck_leases: LeaseRow;
+  readonly coatcheck_counters: CounterRow;
 }

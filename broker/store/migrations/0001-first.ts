@@ -54,6 +54,11 @@ export async function up(db: Kysely<unknown>, { addSequence }: Columns): Promise
     .addColumn('holder', 'text', (column) => column.notNull())
     .addColumn('until', 'bigint', (column) => column.notNull())
     .execute();
+  await schema
+    .createTable('coatcheck_counters')
+    .addColumn('name', 'text', (column) => column.primaryKey())
+    .addColumn('value', 'bigint', (column) => column.notNull())
+    .execute();
 }
 
 async function createTokens(db: Kysely<unknown>, add: Columns['addSequence']): Promise<void> {

@@ -323,6 +323,28 @@ function describeBound(suite: Suite): void {
     expect(await findLiving(['a', 'b', 'c', 'd'])).to.deep.equal(['a', 'b', 'c', 'd']);
   });
 
+  it('ends what is of that identity alone, among many', async () => {
+    const { tokens } = suite.store;
+    const others = Array.from({ length: 300 }, (_, i) => sampleToken(`o${i}`, { podUid: `p${i}` }));
+    await Promise.all(others.map((token) => tokens.insert(token, { maxPerIdentity: 1 })));
+    for (const name of ['a', 'b'])
+      await tokens.insert(sampleToken(name, { podUid: 'p7' }), { maxPerIdentity: 2 });
+    expect(await findLiving(['o7', 'a', 'b', 'o8'])).to.deep.equal(['a', 'b', 'o8']);
+  });
+
+  it('holds each bound of one moment for its own', async () => {
+    const { tokens } = suite.store;
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    await Promise.all(
+      names.map((name, i) =>
+        i < 3
+          ? tokens.insert(sampleToken(name, { podUid: 'p' }), { maxPerIdentity: 1 })
+          : tokens.insert(sampleToken(name, { podUid: 'q' }), { maxPerIdentity: 2 }),
+      ),
+    );
+    expect(await findLiving(names)).to.deep.equal(['c', 'e', 'f']);
+  });
+
   it('counts only live client tokens', async () => {
     const { tokens } = suite.store;
     await tokens.insert(sampleToken('ended', { expiresAt: NOW }));
@@ -488,6 +510,30 @@ function describeRoles(suite: Suite): void {
       Array.from({ length: 10 }, (_, i) => suite.store.roles.put(role('a', { i }))),
     );
     expect((await suite.store.roles.find('a'))?.version).to.equal(10);
+  });
+
+  it('never gives a role of an old name a version that the old one had', async () => {
+    const { roles } = suite.store;
+    await roles.put(role('a'));
+    await roles.put(role('a'));
+    await roles.remove('a');
+    const again = await roles.put(role('a', { spec: { audience: 'other' } }), 0);
+    expect(again.version).to.equal(3);
+    // What an editor of the old one would send.
+    expect(await findRefusal(roles.put(role('a'), 2))).to.equal('conflict');
+    expect((await roles.put(role('a'), 3)).version).to.equal(4);
+  });
+
+  it('never goes back with versions where many are removed and made at once', async () => {
+    const { roles } = suite.store;
+    const seen: number[] = [];
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        seen.push((await roles.put(role('a'))).version);
+        await roles.remove('a');
+      }),
+    );
+    expect(new Set(seen).size).to.equal(8);
   });
 
   it('removes a role, and says whether there was one', async () => {
