@@ -51,6 +51,12 @@ function isCyclic(value: unknown, above: readonly object[] = []): boolean {
   return Object.values(value).some((member) => isCyclic(member, path));
 }
 
+/** Whether lists and objects stand in one another more than `max` deep: whoever walks such a value runs out of stack. */
+export function isDeeperThan(value: unknown, max: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return max <= 0 || Object.values(value).some((member) => isDeeperThan(member, max - 1));
+}
+
 export type Checked<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problems: readonly string[] };

@@ -24,11 +24,18 @@ export function isMatch(pattern: string, text: string): boolean {
   return true;
 }
 
+/** How much may still be spent on comparing; below zero: it was too much, and answers mean nothing any more. */
+export interface Work {
+  left: number;
+}
+
 /** Whether some text fits both patterns. Quadratic where both are globs: for reports about roles, not for requests. */
-export function isOverlap(a: string, b: string): boolean {
+export function isOverlap(a: string, b: string, work?: Work): boolean {
   if (!isGlob(a)) return isMatch(b, a);
   if (!isGlob(b)) return isMatch(a, b);
   if (!isSameAsFarAsWritten(a, b)) return false;
+  if (work) work.left -= a.length * b.length;
+  if (work && work.left < 0) return false;
   // reach[j]: what is left of `a` and `b` from j on can still meet; computed from the ends backwards.
   let next = new Array<boolean>(b.length + 1).fill(false);
   for (let i = a.length; i >= 0; i--) {

@@ -51,7 +51,7 @@ export function lintRoles(roles: readonly Role[], context: LintContext): readonl
     const { found, isComplete } = findOverlaps(group, context);
     const [first] = group;
     const kind = 'not_compared';
-    const message = `too many rules for the audience ${first?.audience}: those with globs were not compared`;
+    const message = `too many rules, or too long ones, for the audience ${first?.audience}: not all were compared`;
     return [
       ...found.map(toFinding),
       ...(first && !isComplete ? [{ ...toPlace(first), kind, message } as const] : []),

@@ -1,9 +1,9 @@
 // Which roles for one audience could fit one subject equally well: such a subject is refused by both. For reports, the
 // lint and the API; nothing here runs while a token is decided on.
-import { isGlob, isMatch, isOverlap } from './glob.ts';
+import { isGlob, isMatch, isOverlap, type Work } from './glob.ts';
 import { toRuleKind } from './match.ts';
 import type { OidcRule, Role, SelectorRule, SubjectRule, WorkloadRule } from './role.ts';
-import { findNamed, isDisjoint, toSelectorText } from './selector.ts';
+import { findNamed, isDisjoint, toComparisonCost, toSelectorText } from './selector.ts';
 
 /** Two subject rules of two roles that some subject fits both. */
 export interface Overlap {
@@ -30,17 +30,26 @@ export interface OverlapContext {
   readonly ownCluster: string;
 }
 
+interface Comparing extends OverlapContext {
+  readonly work: Work;
+}
+
 export interface Overlaps {
   readonly found: readonly Overlap[];
-  /** False where there are so many rules that those with globs were not compared. */
+  /** False where there are so many rules, or such long ones, that not all were compared. */
   readonly isComplete: boolean;
 }
 
 /** Comparisons of one look at an audience: some tens of milliseconds, in which nobody is served. */
 const MAX_COMPARISONS = 200_000;
+/** Letters held against letters: long globs make one comparison as dear as thousands. A fifth of a second. */
+const MAX_STEPS = 5_000_000;
+/** What a comparison takes that ends at once. */
+const STEPS_EACH = 10;
 
 /** Finds all overlaps between roles of one audience, in the order of the roles. */
-export function findOverlaps(roles: readonly Role[], context: OverlapContext): Overlaps {
+export function findOverlaps(roles: readonly Role[], given: OverlapContext): Overlaps {
+  const context = { ...given, work: { left: MAX_STEPS } };
   const rules = roles.flatMap(toRules);
   const place = new Map(rules.map((rule, at) => [rule, at]));
   const wide = rules.filter(({ isExact }) => !isExact);
@@ -48,23 +57,24 @@ export function findOverlaps(roles: readonly Role[], context: OverlapContext): O
     rules.filter(({ isExact }) => isExact),
     ({ rule }) => toExactKey(rule, context),
   );
-  const isComplete = wide.length * rules.length <= MAX_COMPARISONS;
+  const isFew = wide.length * rules.length <= MAX_COMPARISONS;
   const found = [...exact.values()].flatMap((group) =>
     compareAll(group, group, { place, context }),
   );
-  if (isComplete) {
+  if (isFew) {
     found.push(...compareAll(wide, wide, { place, context }));
     found.push(...compareAll(wide, [...exact.values()].flat(), { context }));
   }
-  return { found, isComplete };
+  return { found, isComplete: isFew && context.work.left >= 0 };
 }
 
 /** Overlaps of one role with others of its audience; a role of its own name among them is the one it replaces. */
 export function findOverlapsOf(
   role: Role,
   others: readonly Role[],
-  context: OverlapContext,
-): readonly Overlap[] {
+  given: OverlapContext,
+): Overlaps {
+  const context = { ...given, work: { left: MAX_STEPS } };
   const rest = others
     .filter(({ name, audience }) => name !== role.name && audience === role.audience)
     .flatMap(toRules);
@@ -73,11 +83,12 @@ export function findOverlapsOf(
     rest.filter(({ isExact }) => isExact),
     ({ rule }) => toExactKey(rule, context),
   );
-  return toRules(role).flatMap((own) => {
+  const found = toRules(role).flatMap((own) => {
     // Exact rules meet only their equals, which a map finds.
     const equals = own.isExact ? (exact.get(toExactKey(own.rule, context)) ?? []) : [];
     return compareAll([own], own.isExact ? [...equals, ...wide] : rest, { context });
   });
+  return { found, isComplete: context.work.left >= 0 };
 }
 
 function toRules(role: Role): Rule[] {
@@ -106,23 +117,26 @@ function toExactKey(rule: SubjectRule, { ownCluster }: OverlapContext): string {
 function compareAll(
   left: readonly Rule[],
   right: readonly Rule[],
-  { place, context }: { place?: ReadonlyMap<Rule, number>; context: OverlapContext },
+  { place, context }: { place?: ReadonlyMap<Rule, number>; context: Comparing },
 ): Overlap[] {
   const found: Overlap[] = [];
+  const { work } = context;
+  // Of two within one list, each pair once.
+  const isSeen = (a: Rule, b: Rule) => place && (place.get(a) ?? 0) >= (place.get(b) ?? 0);
   for (const a of left) {
     for (const b of right) {
-      // Of two within one list, each pair once.
-      const isSeen = place && (place.get(a) ?? 0) >= (place.get(b) ?? 0);
-      const overlap = isSeen || a.role === b.role ? undefined : findOverlap(a, b, context);
+      work.left -= STEPS_EACH;
+      if (work.left < 0) return found;
+      const overlap = a.role === b.role || isSeen(a, b) ? undefined : findOverlap(a, b, context);
       if (overlap) found.push(overlap);
     }
   }
   return found;
 }
 
-function findOverlap(a: Rule, b: Rule, context: OverlapContext): Overlap | undefined {
+function findOverlap(a: Rule, b: Rule, context: Comparing): Overlap | undefined {
   const meeting = meet(a.rule, b.rule, context);
-  if (meeting === 'never') return undefined;
+  if (meeting === 'never' || context.work.left < 0) return undefined;
   // The loser comes first: it is the one that does not do what it says.
   const [loser, winner] = a.isExact && !b.isExact ? [b, a] : [a, b];
   const { condition } = loser.role;
@@ -140,11 +154,13 @@ function findOverlap(a: Rule, b: Rule, context: OverlapContext): Overlap | undef
 type Meeting = 'never' | 'possible' | 'certain';
 
 /** Whether some subject fits both rules. */
-function meet(a: SubjectRule, b: SubjectRule, context: OverlapContext): Meeting {
+function meet(a: SubjectRule, b: SubjectRule, context: Comparing): Meeting {
   if (toRuleKind(a) !== toRuleKind(b)) return 'never';
   if ('serviceAccount' in a && 'serviceAccount' in b)
-    return isOverlap(a.serviceAccount, b.serviceAccount) ? meetNamespaces(a, b, context) : 'never';
-  if ('issuer' in a && 'issuer' in b) return meetOidc(a, b);
+    return isOverlap(a.serviceAccount, b.serviceAccount, context.work)
+      ? meetNamespaces(a, b, context)
+      : 'never';
+  if ('issuer' in a && 'issuer' in b) return meetOidc(a, b, context.work);
   if ('client' in a && 'client' in b) return a.client === b.client ? 'certain' : 'never';
   return meetPeople(a, b);
 }
@@ -165,14 +181,16 @@ function toPerson(rule: SubjectRule) {
 
 type Workload = WorkloadRule | SelectorRule;
 
-function meetNamespaces(a: Workload, b: Workload, { ownCluster }: OverlapContext): Meeting {
+function meetNamespaces(a: Workload, b: Workload, { ownCluster, work }: Comparing): Meeting {
   const clusterOf = (rule: Workload) =>
     'namespace' in rule ? (rule.cluster ?? ownCluster) : ownCluster;
   if (!isOverlap(clusterOf(a), clusterOf(b))) return 'never';
   if ('namespace' in a && 'namespace' in b)
-    return isOverlap(a.namespace, b.namespace) ? 'certain' : 'never';
+    return isOverlap(a.namespace, b.namespace, work) ? 'certain' : 'never';
   if ('namespace' in a) return meetSelector(b as SelectorRule, a);
   if ('namespace' in b) return meetSelector(a, b);
+  work.left -= toComparisonCost(a.namespaceSelector, b.namespaceSelector);
+  if (work.left < 0) return 'never';
   if (toSelectorText(a.namespaceSelector) === toSelectorText(b.namespaceSelector)) return 'certain';
   return isDisjoint(a.namespaceSelector, b.namespaceSelector) ? 'never' : 'possible';
 }
@@ -184,18 +202,18 @@ function meetSelector({ namespaceSelector }: SelectorRule, { namespace }: Worklo
 }
 
 /** Claims that differ keep roles apart, unless the token has a list with both. */
-function meetOidc(a: OidcRule, b: OidcRule): Meeting {
-  if (a.issuer !== b.issuer || !isOverlap(a.subject, b.subject)) return 'never';
+function meetOidc(a: OidcRule, b: OidcRule, work: Work): Meeting {
+  if (a.issuer !== b.issuer || !isOverlap(a.subject, b.subject, work)) return 'never';
   const { claims: mine = {} } = a;
   const { claims: theirs = {} } = b;
   const shared = Object.keys(mine).filter((name) => Object.hasOwn(theirs, name));
-  const isApart = shared.some((name) => !isClaimOverlap(mine[name], theirs[name]));
+  const isApart = shared.some((name) => !isClaimOverlap(mine[name], theirs[name], work));
   if (isApart) return 'never';
   const isSame =
     shared.length === Object.keys(mine).length && shared.length === Object.keys(theirs).length;
   return isSame ? 'certain' : 'possible';
 }
 
-function isClaimOverlap(a: unknown, b: unknown): boolean {
-  return typeof a === 'string' && typeof b === 'string' ? isOverlap(a, b) : a === b;
+function isClaimOverlap(a: unknown, b: unknown, work: Work): boolean {
+  return typeof a === 'string' && typeof b === 'string' ? isOverlap(a, b, work) : a === b;
 }

@@ -19,7 +19,10 @@ export interface RoleRegistry {
   problems(): readonly string[];
   /** In the order of names; the one that counts before those it shadows. Overlaps are looked for when this is asked. */
   reports(): readonly RoleReport[];
-  /** Of a role that is to be written: subjects that another serves, and that both would be refused; a sentence each. */
+  /**
+   * Of a role that is to be written: subjects that another serves, and that both would be refused; a sentence each. One
+   * too where nobody can say.
+   */
   findAmbiguities(candidate: Role): readonly string[];
   onChange(listener: () => void): void;
   findObstacles(): readonly string[];
@@ -42,6 +45,10 @@ export interface RegistryOptions {
 const MAX_FINDINGS_LOGGED = 20;
 // The lint holds every glob against every rule: with this many, a fifth of a second in which nobody is served.
 const MAX_RULES_LINTED = 1000;
+
+const MAX_AMBIGUITIES_TOLD = 20;
+const NOT_COMPARED =
+  'its subjects are too many or too long to be held against those of other roles: some may be refused to both';
 
 /** Merges sources; nothing is read before `start` or `reload`. */
 export function createRegistry(options: RegistryOptions): RoleRegistry {
@@ -103,10 +110,19 @@ export function createRegistry(options: RegistryOptions): RoleRegistry {
       ...describeShadowed(merged),
     ],
     reports: () => reporter.report(merged, { sources: ordered, index }),
-    findAmbiguities: (candidate) =>
-      findOverlapsOf(candidate, index.findByAudience(candidate.audience), { ownCluster })
-        .filter(({ kind, isCertain }) => kind === 'ambiguous' && isCertain)
-        .map((overlap) => describeAmbiguity(overlap, candidate)),
+    findAmbiguities: (candidate) => {
+      const others = index.findByAudience(candidate.audience);
+      const { found, isComplete } = findOverlapsOf(candidate, others, { ownCluster });
+      const certain = found.filter(({ kind, isCertain }) => kind === 'ambiguous' && isCertain);
+      const told = certain.slice(0, MAX_AMBIGUITIES_TOLD);
+      return [
+        ...told.map((overlap) => describeAmbiguity(overlap, candidate)),
+        ...(told.length < certain.length
+          ? [`${certain.length - told.length} more like these`]
+          : []),
+        ...(isComplete ? [] : [NOT_COMPARED]),
+      ];
+    },
     onChange: (listener) => void listeners.push(listener),
     findObstacles: () => ordered.flatMap((source) => source.findObstacles()),
     reload: async () => {

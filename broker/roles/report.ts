@@ -134,7 +134,7 @@ function describe(found: readonly Overlap[], role: Role, isComplete: boolean): s
     return `${namesOf(shadowed)} names some of its subjects exactly and serves them`;
   return isComplete
     ? undefined
-    : 'there are too many rules for this audience to say which roles share subjects';
+    : 'there are too many rules for this audience, or too long ones, to say which roles share subjects';
 }
 
 function isSameList(a: readonly unknown[], b: readonly unknown[]): boolean {

@@ -1,7 +1,7 @@
 // The shape of a TokenRole document and what a role may hold at all, whatever source it comes from. Every problem is
 // found, with its path; none quotes a value.
 import { z } from 'zod';
-import { checkDocument } from '../../common/documents.ts';
+import { checkDocument, isDeeperThan } from '../../common/documents.ts';
 import { AUDIENCE_RULE, isAudience, isReservedAudience } from '../../common/protocol/audiences.ts';
 import { type CompileCondition, createConditionCompiler } from './condition/compile.ts';
 import type { RoleLimits } from './limits.ts';
@@ -22,6 +22,8 @@ export type ParsedRole =
 export type RoleParser = (document: unknown, source: string) => ParsedRole;
 
 const MAX_SUBJECTS = 256;
+/** Extra claims may have some depth of their own. An API server takes ten thousand; that would end this process. */
+const MAX_DEPTH = 32;
 const SUBDOMAIN = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 // Vault's names may hold underscores; the broker lower-cases them before they come here.
 const MOUNT_NAME = /^(?=.{1,253}$)[a-z0-9_]([-.\w]*\w)?\/[a-z0-9_]([-.\w]*\w)?$/;
@@ -30,6 +32,8 @@ const MOUNT_NAME = /^(?=.{1,253}$)[a-z0-9_]([-.\w]*\w)?\/[a-z0-9_]([-.\w]*\w)?$/
 export function createRoleParser(limits: RoleLimits = {}): RoleParser {
   const schema = roleSchema(limits, createConditionCompiler());
   return (document, source) => {
+    if (isDeeperThan(document, MAX_DEPTH))
+      return { ok: false, problems: [`must not be nested more than ${MAX_DEPTH} levels deep`] };
     const checked = checkDocument(schema, document);
     if (!checked.ok) return checked;
     const { metadata, spec } = checked.value;

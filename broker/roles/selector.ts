@@ -21,6 +21,13 @@ export function isDisjoint(a: LabelSelector, b: LabelSelector): boolean {
     .some((group) => !isPossible(group));
 }
 
+/** Steps that it takes to hold one selector against another. */
+export function toComparisonCost(a: LabelSelector, b: LabelSelector): number {
+  const all = [...toExpressions(a), ...toExpressions(b)];
+  const values = all.reduce((sum, expression) => sum + (expression.values?.length ?? 0), 0);
+  return (values + 2) * (values + all.length);
+}
+
 /** The names of the only namespaces that can be selected, where the selector says so by the label all have. */
 export function findNamed(selector: LabelSelector): readonly string[] | undefined {
   return toExpressions(selector).find(

@@ -3,7 +3,9 @@
 // thing that is allowed.
 import { expect } from 'chai';
 import type { Identity, VerifiedSubject } from '../../broker/identity/identity.ts';
+import { findOverlaps, findOverlapsOf } from '../../broker/roles/overlap.ts';
 import { resolveRole } from '../../broker/roles/resolve.ts';
+import type { Role } from '../../broker/roles/role.ts';
 import { indexRoles } from '../../broker/roles/role-index.ts';
 import type { RoleLimits } from '../../broker/roles/schema.ts';
 import { createRoleParser } from '../../broker/roles/schema.ts';
@@ -550,4 +552,88 @@ describe('a role author, by documents', () => {
     expect(parsed.ok ? parsed.role.requirePod : 'refused').to.not.equal(false);
     expect(parseRole(toDocument({ requirePod: false })).requirePod).to.equal(false);
   });
+});
+
+describe('a role author, by size', () => {
+  const nested = (depth: number) =>
+    withToken({ claims: { a: JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as unknown } });
+  it('ends no broker with claims that are nested as deep as an API server takes them', () => {
+    expect(problemsOf(nested(9000)).join()).to.match(/must not be nested more than 32 levels/);
+    expect(problemsOf(nested(20))).to.deep.equal([]);
+  });
+
+  const context = { ownCluster: 'own' };
+  const long = (name: string, count: number, length: number) =>
+    parseRole(
+      toDocument(
+        {
+          subjects: Array.from({ length: count }, (_, i) => ({
+            issuer: 'github',
+            subject: `*${'a*'.repeat(length / 2 - 5)}${i}*`,
+          })),
+        },
+        { metadata: { name } },
+      ),
+    );
+  const selecting = (name: string, count: number, length: number) =>
+    parseRole(
+      toDocument(
+        {
+          subjects: Array.from({ length: count }, (_, i) => ({
+            namespaceSelector: {
+              matchExpressions: Array.from({ length }, (_e, j) => ({
+                key: 'k',
+                operator: 'NotIn',
+                values: Array.from({ length }, (_v, k) => `v${i}-${j}-${k}`),
+              })),
+            },
+            serviceAccount: '*',
+          })),
+        },
+        { metadata: { name } },
+      ),
+    );
+  const bombs: readonly {
+    title: string;
+    make: (name: string) => Role;
+    near: (name: string) => Role;
+  }[] = [
+    {
+      title: 'long globs full of stars',
+      make: (name) => long(name, 200, 500),
+      near: (name) => long(name, 200, 14),
+    },
+    {
+      title: 'selectors with thousands of values',
+      make: (name) => selecting(name, 20, 64),
+      near: (name) => selecting(name, 20, 4),
+    },
+    {
+      title: 'the same subject again and again',
+      make: (name) => toMany(name, 256),
+      near: (name) => toMany(name, 20),
+    },
+  ];
+  function toMany(name: string, count: number): Role {
+    const subject = { namespace: 'shop', serviceAccount: 'checkout' };
+    return parseRole(
+      toDocument({ subjects: Array<Tree>(count).fill(subject) }, { metadata: { name } }),
+    );
+  }
+  for (const { title, make, near } of bombs) {
+    it(`does not hold up the broker with ${title}`, () => {
+      const roles = Array.from({ length: 8 }, (_, i) => make(`bomb-${i}`));
+      const startedAt = performance.now();
+      const all = findOverlaps(roles, context);
+      const [first, ...others] = roles;
+      const one = findOverlapsOf(first as Role, others, context);
+      // Minutes without a bound.
+      expect(performance.now() - startedAt).to.be.below(10_000);
+      expect([all.isComplete, title.startsWith('the same') || !one.isComplete]).to.eql([
+        false,
+        true,
+      ]);
+      expect(findOverlaps([near('a'), near('b')], context).isComplete).to.equal(true);
+    });
+  }
 });

@@ -61,6 +61,17 @@ describe('TokenRole objects as a source of roles', () => {
     ]);
     expect([source.kind, changes, source.problems()]).to.deep.equal(['crd', 1, []]);
   });
+  it('are no end of the broker where one is nested as deep as an API server takes it', async () => {
+    const claims = { a: JSON.parse('['.repeat(4000) + ']'.repeat(4000)) as unknown };
+    server.put('bomb', { spec: { ...SPEC, token: { claims } } });
+    server.put('good', { spec: SPEC });
+    await source.start();
+    expect(names()).to.deep.equal(['good']);
+    server.put('bomb-later', { spec: { ...SPEC, token: { claims } } });
+    await until(() => source.problems().length === 2);
+    expect([names(), source.findObstacles()]).to.deep.equal([['good'], []]);
+    expect(source.problems().join()).to.match(/must not be nested more than 32 levels deep/);
+  });
   it('follow every change', async () => {
     await source.start();
     server.put('a', { spec: SPEC });
