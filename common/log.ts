@@ -1,6 +1,7 @@
 // The logger of the server processes: JSON lines, a constant message, facts as fields. Redaction by key and by
 // shape happens here and only here. The exchange has a smaller logger of its own (it may import node: only).
 import { type Bindings, type DestinationStream, type Logger, pino, stdSerializers } from 'pino';
+import { systemClock } from './clock.ts';
 import { openOutput } from './output.ts';
 import { scrubTokens } from './secret.ts';
 
@@ -59,6 +60,47 @@ export function createLogger({ level, process: name, stream }: LoggerOptions): L
     return child.call(this, censor(bindings), options);
   };
   return Object.assign(logger, { child: censoringChild });
+}
+
+export type PlainFact = string | number | boolean | undefined;
+
+export interface PreparedLine<Name extends string> {
+  level: LogLevel;
+  message: string;
+  /** The facts that are written, in this order; those that are undefined are left out. */
+  names: readonly Name[];
+}
+
+/**
+ * A line that is written with every request, prepared: byte for byte what `logger[level](facts, message)` writes where the
+ * facts are plain, for a fraction of its time, which was a tenth of the webhook's.
+ * @throws Error where a fact has a name that must never carry a value to a log.
+ */
+export function prepareLine<Name extends string>(
+  logger: Logger,
+  { level, message, names }: PreparedLine<Name>,
+): (facts: Readonly<Partial<Record<Name, PlainFact>>>) => void {
+  const secret = names.find((name) => SECRET_KEYS.has(name));
+  if (secret !== undefined) throw new Error(`a log line may not hold ${secret}`);
+  const parts = logger as unknown as Record<symbol, unknown>;
+  const out = parts[pino.symbols.streamSym] as DestinationStream;
+  const begin = `{"level":"${level}","time":"`;
+  const bindings = `"${String(parts[pino.symbols.chindingsSym])}`;
+  const fields = names.map((name) => ({ name, before: `,${JSON.stringify(name)}:` }));
+  const end = `,"msg":${JSON.stringify(message)}}\n`;
+  let time = { at: 0, text: '' };
+  return (facts) => {
+    if (!logger.isLevelEnabled(level)) return;
+    const at = systemClock.now();
+    // Several lines fall into one millisecond where lines matter.
+    if (at !== time.at) time = { at, text: new Date(at).toISOString() };
+    let line = begin + time.text + bindings;
+    for (const { name, before } of fields) {
+      const fact: PlainFact = facts[name];
+      if (fact !== undefined) line += before + JSON.stringify(fact);
+    }
+    out.write(line + end);
+  };
 }
 
 function serializeError(error: Error): object {

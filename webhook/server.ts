@@ -2,7 +2,7 @@
 // there is nothing to route. Every request that arrives whole gets an answer with a body; there is never a 3xx
 // (CVE-2020-8561: the API server follows redirects).
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import type { Logger } from '../common/log.ts';
+import { type Logger, prepareLine } from '../common/log.ts';
 import type { AdmissionReview } from '../common/protocol/admission.ts';
 import type { WebhookMetrics } from './metrics.ts';
 import type { Answer, StatusBody } from './review.ts';
@@ -22,24 +22,30 @@ export interface HandlerDeps {
 }
 
 /** The request handler of the webhook's server. */
-export function createHandler(deps: HandlerDeps): RequestListener {
+export function createHandler({ review, metrics, log }: HandlerDeps): RequestListener {
+  const deps = { review, metrics, logAnswer: prepareAnswerLog(log) };
+  const leave = () => metrics.addInFlight(-1);
   return (request, response) => {
     const refusal = findRefusal(request);
     if (refusal) {
       discard(request, () => {
-        deps.metrics.count('bad_request', 0, 0);
+        metrics.count('bad_request', 0, 0);
         send(response, refusal.body.code, { body: refusal.body, headers: refusal.headers });
       });
       return;
     }
-    deps.metrics.addInFlight(1);
-    response.once('close', () => deps.metrics.addInFlight(-1));
+    metrics.addInFlight(1);
+    response.on('close', leave);
     readBody(request, (body) => {
-      if (body === 'aborted') deps.metrics.count('aborted', 0, 0);
-      else if (body === 'too large') answerTooLarge(response, deps);
+      if (body === 'aborted') metrics.count('aborted', 0, 0);
+      else if (body === 'too large') answerTooLarge(response, metrics);
       else answerReview(response, body, deps);
     });
   };
+}
+
+interface AnswerDeps extends Pick<HandlerDeps, 'review' | 'metrics'> {
+  readonly logAnswer: (answer: Answer) => void;
 }
 
 interface Refusal {
@@ -49,8 +55,7 @@ interface Refusal {
 
 function findRefusal({ url, method, headers }: IncomingMessage): Refusal | undefined {
   // The API server appends ?timeout=….
-  const path = (url ?? '').split('?', 1)[0];
-  if (path !== PATH_MUTATE)
+  if (url !== PATH_MUTATE && !url?.startsWith(`${PATH_MUTATE}?`))
     return { body: toStatusBody(404, 'NotFound', `only ${PATH_MUTATE} is served here`) };
   if (method !== 'POST') {
     return {
@@ -58,8 +63,7 @@ function findRefusal({ url, method, headers }: IncomingMessage): Refusal | undef
       headers: { Allow: 'POST' },
     };
   }
-  const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
-  if (type !== 'application/json') {
+  if (!isJson(headers['content-type'])) {
     return {
       body: toStatusBody(415, 'UnsupportedMediaType', 'the content type must be application/json'),
     };
@@ -71,6 +75,11 @@ function findRefusal({ url, method, headers }: IncomingMessage): Refusal | undef
     };
   }
   return undefined;
+}
+
+function isJson(type: string | undefined): boolean {
+  if (type === undefined || type === 'application/json') return type !== undefined;
+  return type.split(';', 1)[0]?.trim().toLowerCase() === 'application/json';
 }
 
 /** Reads a body of at most {@link MAX_BODY_BYTES}; calls `done` once. */
@@ -107,7 +116,7 @@ function discard(request: IncomingMessage, done: () => void): void {
   request.once('error', () => undefined);
 }
 
-function answerTooLarge(response: ServerResponse, { metrics }: HandlerDeps): void {
+function answerTooLarge(response: ServerResponse, metrics: WebhookMetrics): void {
   metrics.count('too_large', 0, 0);
   const message = `the review is larger than ${MAX_BODY_BYTES} bytes`;
   send(response, 413, { body: toStatusBody(413, 'RequestEntityTooLarge', message) });
@@ -116,43 +125,60 @@ function answerTooLarge(response: ServerResponse, { metrics }: HandlerDeps): voi
 function answerReview(
   response: ServerResponse,
   body: Buffer,
-  { review, metrics, log }: HandlerDeps,
+  { review, metrics, logAnswer }: AnswerDeps,
 ): void {
   // A measurement, not a decision: a Clock's milliseconds are too coarse for it.
   const start = performance.now();
   const answer = review(body);
   send(response, answer.status, { body: answer.body });
   metrics.count(answer.outcome, (performance.now() - start) / 1000, answer.warnings.length);
-  logAnswer(answer, log);
+  logAnswer(answer);
 }
 
-function logAnswer({ outcome, facts, denials, warnings, error }: Answer, log: Logger): void {
-  // Each once: one pod may have thousands.
-  const codes = [...new Set(denials.map(({ code }) => code))];
+const FACTS = ['uid', 'namespace', 'pod', 'dryRun'] as const;
+
+/** What is said of each answer. The lines of pods that came through are written most, and so prepared. */
+function prepareAnswerLog(log: Logger): (answer: Answer) => void {
+  const injected = prepareLine(log, {
+    level: 'info',
+    message: 'pod injected',
+    names: [...FACTS, 'warnings'],
+  });
+  const unchanged = prepareLine(log, { level: 'debug', message: 'pod unchanged', names: FACTS });
+  return (answer) => {
+    const { outcome, facts, warnings } = answer;
+    if (outcome === 'injected') {
+      const { uid, namespace, pod, dryRun } = facts;
+      injected({ uid, namespace, pod, dryRun, warnings: warnings.length });
+    } else if (outcome === 'unchanged') unchanged(facts);
+    else logOther(answer, log);
+  };
+}
+
+function logOther({ outcome, facts, denials, error }: Answer, log: Logger): void {
   if (outcome === 'failed') log.error({ ...facts, err: error }, 'review failed');
-  else if (outcome === 'denied' || outcome === 'bad_review')
-    log.info({ ...facts, codes }, 'pod denied');
   else if (outcome === 'not_matched')
     log.warn(facts, 'review of something that is not the creation of a pod');
-  else if (outcome === 'injected')
-    log.info({ ...facts, warnings: warnings.length }, 'pod injected');
-  else log.debug(facts, 'pod unchanged');
+  else {
+    // Each once: one pod may have thousands.
+    const codes = [...new Set(denials.map(({ code }) => code))];
+    log.info({ ...facts, codes }, 'pod denied');
+  }
 }
-
-const EMPTY_PATCH = '"patch":""';
 
 /**
  * The JSON of an answer. A patch is base64, which needs no escaping and is nearly all of the answer: it is put in as it is,
- * where stringifying would look at each character. Inside a JSON string every quote has its backslash, so that
- * `"patch":""` can stand in one place only.
+ * where stringifying would look at each character.
  */
 export function toText(body: AdmissionReview | StatusBody): string {
-  const response = 'response' in body ? body.response : undefined;
-  const patch = response?.patch;
-  if (response === undefined || patch === undefined) return JSON.stringify(body);
-  const text = JSON.stringify({ ...body, response: { ...response, patch: '' } });
-  const at = text.indexOf(EMPTY_PATCH) + EMPTY_PATCH.length - 1;
-  return text.slice(0, at) + patch + text.slice(at);
+  if (!('response' in body) || body.request !== undefined) return JSON.stringify(body);
+  const { apiVersion, kind, response } = body;
+  if (response?.patch === undefined || response.status || response.auditAnnotations)
+    return JSON.stringify(body);
+  const { uid, allowed, warnings, patchType, patch } = response;
+  const said = warnings === undefined ? '' : `,"warnings":${JSON.stringify(warnings)}`;
+  const type = patchType === undefined ? '' : `,"patchType":"${patchType}"`;
+  return `{"apiVersion":"${apiVersion}","kind":"${kind}","response":{"uid":${JSON.stringify(uid)},"allowed":${allowed}${said}${type},"patch":"${patch}"}}`;
 }
 
 function send(

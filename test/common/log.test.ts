@@ -1,6 +1,7 @@
 // The logger's two defences, by key and by shape, and what must get through them.
 import { expect } from 'chai';
-import { createLogger } from '../../common/log.ts';
+import fc from 'fast-check';
+import { createLogger, type PlainFact, prepareLine } from '../../common/log.ts';
 import { Secret } from '../../common/secret.ts';
 import { keep, noteToken } from '../support/tokens.ts';
 
@@ -101,5 +102,90 @@ describe('the logger', () => {
     const fields = { inner: { password: PASSWORD } };
     log((logger) => logger.info(fields, 'x'));
     expect(fields.inner.password).to.equal(PASSWORD);
+  });
+});
+
+describe('a prepared line', () => {
+  const NAMES = ['uid', 'pod', 'count', 'dryRun'] as const;
+  type Facts = Partial<Record<(typeof NAMES)[number], PlainFact>>;
+
+  /** What a prepared line writes, and what the logger itself does; their times apart. */
+  function write(facts: Facts, level: 'info' | 'debug' = 'info') {
+    const lines: string[] = [];
+    const stream = { write: (line: string) => lines.push(line) };
+    const logger = createLogger({ level: 'info', process: 'test', stream });
+    prepareLine(logger, { level, message: 'pod "injected"', names: NAMES })(facts);
+    const prepared = lines.splice(0);
+    keep('common-log-prepared', prepared.join(''));
+    const ordered = Object.fromEntries(NAMES.map((name) => [name, facts[name]]));
+    logger[level](ordered, 'pod "injected"');
+    const withoutTime = (line: string) =>
+      line.replace(/"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"/, '"time"');
+    return { prepared: prepared.map(withoutTime), usual: lines.map(withoutTime) };
+  }
+
+  const rows: { name: string; facts: Facts }[] = [
+    { name: 'of all facts', facts: { uid: 'u', pod: 'p', count: 0, dryRun: true } },
+    { name: 'of no facts', facts: {} },
+    { name: 'whose facts come in another order', facts: { dryRun: false, count: 1, uid: 'u' } },
+    { name: 'with quotes and line ends', facts: { pod: 'a"b\\c\nd\u0000' } },
+    { name: 'of a number that JSON does not have', facts: { count: Number.NaN } },
+    { name: 'with a token in it', facts: { pod: `got ${TOKEN}` } },
+  ];
+  for (const { name, facts } of rows) {
+    it(`is what the logger writes: one ${name}`, () => {
+      const { prepared, usual } = write(facts);
+      expect(prepared).to.deep.equal(usual).and.have.lengthOf(1);
+      expect(prepared[0]).to.include('"time"').and.not.include(TOKEN);
+    });
+  }
+
+  it('is what the logger writes, whatever the facts', () => {
+    const fact = fc.oneof(fc.string({ unit: 'binary' }), fc.integer(), fc.boolean());
+    fc.assert(
+      fc.property(fc.dictionary(fc.constantFrom(...NAMES), fact), (facts) => {
+        const { prepared, usual } = write(facts);
+        expect(prepared).to.deep.equal(usual);
+      }),
+    );
+  });
+
+  it('is not written below the logger’s level', () => {
+    expect(write({ uid: 'u' }, 'debug')).to.deep.equal({ prepared: [], usual: [] });
+  });
+
+  it('follows the level of its logger, and holds what a child is bound to', () => {
+    const lines: string[] = [];
+    const stream = { write: (line: string) => lines.push(line) };
+    const child = createLogger({ level: 'error', process: 'test', stream }).child({ id: 'x' });
+    const line = prepareLine(child, { level: 'info', message: 'm', names: NAMES });
+    line({ uid: 'unheard' });
+    child.level = 'info';
+    line({ uid: 'heard' });
+    expect(lines).to.have.lengthOf(1);
+    expect(JSON.parse(lines[0] ?? '')).to.include({ process: 'test', id: 'x', uid: 'heard' });
+  });
+
+  it('has the time of each line, to the millisecond', async () => {
+    const lines: string[] = [];
+    const stream = { write: (line: string) => lines.push(line) };
+    const logger = createLogger({ level: 'info', process: 'test', stream });
+    const line = prepareLine(logger, { level: 'info', message: 'm', names: NAMES });
+    const before = Date.now();
+    line({});
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    line({});
+    const [first = 0, second = 0] = lines.map((one) =>
+      Date.parse((JSON.parse(one) as { time: string }).time),
+    );
+    expect(first).to.be.within(before, Date.now());
+    expect(second).to.be.greaterThan(first);
+  });
+
+  it('cannot be prepared with the name of a secret', () => {
+    const logger = createLogger({ level: 'info', process: 'test', stream: { write: () => true } });
+    expect(() =>
+      prepareLine(logger, { level: 'info', message: 'm', names: ['password'] }),
+    ).to.throw('a log line may not hold password');
   });
 });
