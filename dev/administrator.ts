@@ -36,6 +36,15 @@ export function findAdministrator(
       : scratch.toPath('bootstrap-token');
   if (existsSync(file)) return { token: readBootstrapToken(file), file, isNew: false };
   const { token } = newOpaqueToken(randomBytes);
-  writeFileSync(file, `${token.reveal()}\n`, { mode: 0o600, flag: 'wx' });
+  writeNew(file, `${token.reveal()}\n`);
   return { token, file, isNew: true };
+}
+
+function writeNew(file: string, text: string): void {
+  try {
+    writeFileSync(file, text, { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    throw new Error(`${file}: the administrator's token cannot be written (${code})`);
+  }
 }

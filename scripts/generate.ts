@@ -30,7 +30,7 @@ const PROGRAMS: readonly { name: string; about: string; table: SettingsTable }[]
     about: 'Clusters and roles are files: docs/clusters.md, docs/roles.md.',
     table: BROKER_SETTINGS,
   },
-  { name: 'dev', about: 'Flags only: docs/dev.md.', table: DEV_SETTINGS },
+  { name: 'dev', about: 'Flags, and one variable: docs/dev.md.', table: DEV_SETTINGS },
 ];
 
 function renderConfiguration(): string {
