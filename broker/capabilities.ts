@@ -5,6 +5,7 @@ import type { AccessReviews, AccessUser } from '../common/kube/access.ts';
 import { KubeError } from '../common/kube/error.ts';
 import { BrokerError } from './errors.ts';
 import type { Identity, WorkloadIdentity } from './identity/identity.ts';
+import { createLimiter, LimiterFull } from './identity/limiter.ts';
 import { isAllowedByPolicies, KUBE_RESOURCES, type Resource, type Verb } from './policies.ts';
 
 export const KUBE_GROUP = 'auth.example.io';
@@ -19,7 +20,7 @@ export interface CapableCaller {
 export interface Capabilities {
   /**
    * Whether the caller may. Without a namespace: everywhere, in every cluster.
-   * @throws BrokerError `kube_unavailable` where the API server cannot say
+   * @throws BrokerError `kube_unavailable` where the API server cannot say, `too_many_requests`
    */
   can(
     caller: CapableCaller,
@@ -39,6 +40,11 @@ export interface CapabilitiesDeps {
 /** A right that was taken away works at most so long. */
 export const CAPABILITY_CACHE_MS = 10_000;
 const MAX_CACHED = 10_000;
+/**
+ * Every pod can have a token for the broker and ask about a namespace that nobody asked about before. Half of the own
+ * cluster's connections stay for the roles, the labels and the statuses.
+ */
+const LIMITS = { maxInFlight: 8, maxWaiting: 256, maxWaitMs: 2000 } as const;
 
 interface Answer {
   readonly allowed: Promise<boolean>;
@@ -49,6 +55,7 @@ interface Answer {
 export function createCapabilities(deps: CapabilitiesDeps): Capabilities {
   const { reviews, ownCluster, clock } = deps;
   const answers = new Map<string, Answer>();
+  const limiter = createLimiter({ ...LIMITS, clock });
 
   function ask(who: WorkloadIdentity, attributes: Attributes): Promise<boolean> {
     if (!reviews) return Promise.resolve(false);
@@ -57,13 +64,16 @@ export function createCapabilities(deps: CapabilitiesDeps): Capabilities {
     const now = clock.now();
     const known = answers.get(key);
     if (known && now - known.at < CAPABILITY_CACHE_MS) return known.allowed;
-    const allowed = reviews.can(user, { ...attributes, group: KUBE_GROUP }).then(
-      (answer) => answer.allowed,
-      (error: unknown) => {
-        if (answers.get(key)?.at === now) answers.delete(key);
-        throw toUnavailable(error);
-      },
-    );
+    const question = { ...attributes, group: KUBE_GROUP };
+    const allowed = limiter
+      .run(() => reviews.can(user, question))
+      .then(
+        (answer) => answer.allowed,
+        (error: unknown) => {
+          if (answers.get(key)?.at === now) answers.delete(key);
+          throw toUnavailable(error);
+        },
+      );
     // A Map keeps the order of insertion: the first is the oldest.
     answers.delete(key);
     if (answers.size >= MAX_CACHED) answers.delete(answers.keys().next().value ?? '');
@@ -116,6 +126,10 @@ export function toAccessUser({
 }
 
 function toUnavailable(error: unknown): unknown {
+  if (error instanceof LimiterFull)
+    return new BrokerError('too_many_requests', 'too many callers ask what they may', {
+      cause: error,
+    });
   return error instanceof KubeError
     ? new BrokerError(
         'kube_unavailable',

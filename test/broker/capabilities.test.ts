@@ -109,4 +109,37 @@ describe('capabilities', () => {
     const capabilities = createCapabilities({ ownCluster: 'local', clock: createFakeClock() });
     expect(await capabilities.can(workload('local'), 'list', 'roles')).to.equal(false);
   });
+
+  it('ask a few questions at a time, let a bounded number wait, and refuse the rest', async () => {
+    let asking = 0;
+    let most = 0;
+    const { promise: answered, resolve } = Promise.withResolvers<void>();
+    const capabilities = createCapabilities({
+      ownCluster: 'local',
+      clock: createFakeClock(),
+      reviews: {
+        can: async () => {
+          asking += 1;
+          most = Math.max(most, asking);
+          await answered;
+          asking -= 1;
+          return { allowed: true, reason: '' };
+        },
+      },
+    });
+    const flood = Array.from({ length: 400 }, (_, i) =>
+      capabilities
+        .can(workload('local'), 'list', 'tokens', { namespace: `n${i}` })
+        .catch((error: unknown) => (error as BrokerError).reason),
+    );
+    const refused = await Promise.all(flood.slice(-100));
+    expect(new Set(refused)).to.deep.equal(new Set(['too_many_requests']));
+    resolve();
+    const all = await Promise.all(flood);
+    expect([most, all.filter((one) => one === true).length]).to.deep.equal([8, 264]);
+    // What was refused is asked anew.
+    expect(
+      await capabilities.can(workload('local'), 'list', 'tokens', { namespace: 'n399' }),
+    ).to.equal(true);
+  });
 });

@@ -101,6 +101,24 @@ describe('client secrets', () => {
     expect(await checker.isOneOf(hashes, secret)).to.equal(true);
   });
 
+  it('that are in use get past a flood of wrong ones, hours later too', async () => {
+    const hashes = [await hashClientSecret(secret, randomBytes)];
+    const checker = newChecker();
+    await checker.isOneOf(hashes, secret);
+    for (let i = 0; i < 3; i++) {
+      await clock.advance(9 * 60_000);
+      expect(await checker.isOneOf(hashes, secret)).to.equal(true);
+    }
+    const guesses = Array.from({ length: 80 }, () =>
+      findReason(() => checker.isOneOf(hashes, newClientSecret(randomBytes))),
+    );
+    await clock.advance(60_000);
+    expect(await checker.isOneOf(hashes, secret)).to.equal(true);
+    // The near miss: taken away, it is no secret any more however often it was used.
+    expect(await checker.isOneOf([], secret)).to.equal(false);
+    expect(await Promise.all(guesses)).to.include('too_many_requests');
+  });
+
   it('are compared once for a hundred requests that come together', async () => {
     const hashes = [await hashClientSecret(secret, randomBytes)];
     const checker = newChecker();

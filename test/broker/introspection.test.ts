@@ -334,6 +334,20 @@ describe('introspection: what is answered', () => {
     expect(body).to.deep.equal({ active: true, token_type: 'Bearer', ...decodeClaims(token) });
   });
 
+  it('is ours to say where a role has claims of the names that the answer has', async () => {
+    const roles = `apiVersion: auth.example.io/v1alpha1
+kind: TokenRole
+metadata: { name: payments-odd }
+spec:
+  audience: payments
+  subjects: [{ namespace: shop, serviceAccount: checkout }]
+  token: { claims: { active: false, token_type: N_A, tenant: shop } }
+`;
+    const odd = await startTokenBroker('introspection-odd', { roles });
+    const { body } = await odd.introspect(await odd.obtain('payments')).finally(() => odd.stop());
+    expect(body).to.include({ active: true, token_type: 'Bearer', tenant: 'shop' });
+  });
+
   it('is what a JWT would say, of an opaque token', async () => {
     const [jwt, opaque] = [await on.obtain('payments'), await on.obtain('vault')];
     const { body } = await on.introspect(opaque);
