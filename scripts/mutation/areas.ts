@@ -23,6 +23,7 @@ export const SLOW_TITLES = [
   'a hundred tokens at once',
   'fails on silence',
   'whose leading zero was left out',
+  'is a deny within milliseconds',
 ];
 
 export const PARTS: readonly Part[] = [
@@ -63,6 +64,7 @@ export const PARTS: readonly Part[] = [
     'test/broker/identity/fetch.test.ts',
     'test/broker/identity/keys.test.ts',
     'test/broker/identity/limiter.test.ts',
+    'test/broker/identity/verify.test.ts',
     'test/attacks/issuer.test.ts',
     'test/attacks/keys.test.ts',
     'test/attacks/oidc.test.ts',
@@ -89,6 +91,7 @@ export const PARTS: readonly Part[] = [
     'test/broker/roles/lint.test.ts',
   ]),
   toRoles('overlaps', '{lint,overlap,registry,report,source}', [
+    'test/broker/roles/report.test.ts',
     'test/broker/roles/lint.test.ts',
     'test/broker/roles/registry.test.ts',
   ]),

@@ -74,8 +74,8 @@ function isAlive({ status }: Mutant): boolean {
 function isCovered({ at }: ReasonRule, { file, text, mutator }: Survivor): boolean {
   return at.some(
     (place) =>
-      file === place.file &&
-      (place.text === undefined || text.includes(place.text)) &&
+      (place.file === undefined || path.matchesGlob(file, place.file)) &&
+      (place.text === undefined || place.text.test(text)) &&
       (place.mutator === undefined || mutator === place.mutator),
   );
 }
