@@ -59,11 +59,16 @@ function toReview(prefix: string, annotations: Record<string, string>, spec: obj
   );
 }
 
+const SECURITY_CONTEXT = { runAsUser: 10001, runAsNonRoot: true };
+
 /** The pods of most clusters: a Deployment's, a Job's, one with sidecars and several audiences, one with a mistake. */
 function listReviews(prefix: string): readonly Buffer[] {
   const apps = [toContainer('app'), toContainer('metrics')];
-  const securityContext = { runAsUser: 10001, runAsNonRoot: true };
-  const service = { containers: apps, restartPolicy: 'Always', securityContext };
+  const service = {
+    containers: apps,
+    restartPolicy: 'Always',
+    securityContext: SECURITY_CONTEXT,
+  };
   return [
     toReview(prefix, { audience: 'warm-up' }, service),
     toReview(prefix, { audience: 'warm-up', role: 'reader', deadline: '30' }, service),
@@ -81,6 +86,17 @@ function listReviews(prefix: string): readonly Buffer[] {
   ];
 }
 
+// More than the injection remembers (recipe.ts), so that each is new to it when its turn comes again.
+const STRANGERS = 200;
+
+/** Pods of as many Deployments: after a start nearly every pod is the first of its kind. */
+function listStrangers(prefix: string): readonly Buffer[] {
+  const spec = { containers: [toContainer('app')], securityContext: SECURITY_CONTEXT };
+  return Array.from({ length: STRANGERS }, (_, i) =>
+    toReview(prefix, { audience: `warm-up-${i}`, role: 'reader' }, spec),
+  );
+}
+
 /**
  * Calls `answer` with one review after the other until `milliseconds` have passed; how many it was depends on the machine.
  * @param now milliseconds of any clock that only grows.
@@ -90,6 +106,10 @@ export function warmUp(
   { prefix, milliseconds, now }: { prefix: string; milliseconds: number; now: () => number },
 ): void {
   const reviews = listReviews(prefix);
+  const strangers = listStrangers(prefix);
   const end = now() + milliseconds;
-  while (now() < end) for (const body of reviews) answer(body);
+  for (let round = 0; now() < end; round++) {
+    for (const body of reviews) answer(body);
+    answer(strangers[round % STRANGERS] as Buffer);
+  }
 }
