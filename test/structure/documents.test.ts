@@ -1,9 +1,9 @@
-// What the documents name is there: metrics and links. (test/broker/docs.test.ts holds docs/broker.md to the code.)
+// What the documents name is there: metrics, links and functions. (test/broker/docs.test.ts holds docs/broker.md to the code.)
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { createMetrics } from '../../webhook/metrics.ts';
-import { ROOT } from './sources.ts';
+import { ROOT, readSources } from './sources.ts';
 
 const NAME = /\bcoatcheck_(?:webhook|broker|controller|console)_[a-z_]+\b/g;
 
@@ -55,6 +55,21 @@ describe('structure: links between the documents', () => {
       expect(broken).to.deep.equal([]);
     });
   }
+});
+
+describe('structure: ARCHITECTURE.md', () => {
+  it('names functions that are there', () => {
+    const text = readFileSync(path.join(ROOT, 'ARCHITECTURE.md'), 'utf8');
+    const section = text.split('## Functions to grep')[1] ?? '';
+    const named = [...section.matchAll(/`(\w+)`/g)].map(([, name = '']) => name);
+    expect(named.length).to.be.greaterThan(20);
+    const defined = new Set(
+      readSources().flatMap((source) =>
+        [...source.text.matchAll(/^export (?:async )?function (\w+)/gm)].map(([, name]) => name),
+      ),
+    );
+    expect(named.filter((name) => !defined.has(name))).to.deep.equal([]);
+  });
 });
 
 function exists(target: string): boolean {
