@@ -28,6 +28,11 @@ await runTiers('test', [
     ),
   },
   {
+    // Broker processes that are killed and cut off: the machine's time goes into their starts.
+    name: 'faults',
+    specs: ['test/faults/**/*.test.ts'],
+  },
+  {
     // Builds both artefacts of the exchange first (seconds) and tests them as shipped.
     name: 'exchange',
     specs: ['test/exchange/**/*.test.ts'],

@@ -120,6 +120,8 @@ export function createInstallation(name: string, store: string): Installation {
     COATCHECK_KEY_ENCRYPTION_KEYS_DIR: at('sealing'),
     COATCHECK_BOOTSTRAP_TOKEN_FILE: at('bootstrap'),
     COATCHECK_MAX_TOKENS_PER_IDENTITY: TOKENS_PER_POD,
+    // What a process compiled is there for the next one, if it was not killed: suites start many.
+    NODE_COMPILE_CACHE: at('compiled'),
   };
   const running = new Set<BrokerProcess>();
   const answers: string[] = [];

@@ -26,6 +26,7 @@ describe('kill -9 of a broker on sqlite', function () {
   it(`loses nothing it has answered, ${KILLS} times`, async () => {
     const startedAt = performance.now();
     const random = createRandom(2);
+    await (await installation.start('first')).stop();
     let broker = await installation.start('0');
     const requests = await createRequests(installation, broker);
     const books: Books = {
