@@ -1,7 +1,7 @@
 // The form of an opaque token: `cc_`, an accessor of 24 characters, a secret of 43, a checksum of 6, all base62. The
 // checksum lets a secret scanner tell a token from chance, and lets us refuse garbage before any look-up. docs/tokens.md
 // has the computation for others to repeat. Only the SHA-256 of the whole text is ever stored.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { Secret } from '../../common/secret.ts';
 
@@ -52,7 +52,7 @@ export function isAccessor(text: string): boolean {
 
 /** SHA-256 of a whole token, hex: how the store knows it. */
 export function hashToken(token: string): string {
-  return createHash('sha256').update(token).digest('hex');
+  return hash('sha256', token);
 }
 
 /** CRC-32 (as in zlib, gzip and PNG) of the ASCII text, base62 with `0` first, six digits, the most significant first. */

@@ -1,6 +1,6 @@
 // The `jti` of a JWT of ours: a random id, and a tag of the role that gave it. So a deny rule by role holds for tokens
 // that nobody stored, on every replica, without a look-up; and a token still does not name the role to its receiver.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** 60 bits: two roles of one installation do not share a tag by chance. */
 const TAG_LENGTH = 10;
@@ -8,7 +8,7 @@ const TAGGED = /\.([\w-]{10})$/;
 
 /** The first 10 base64url characters of the SHA-256 of a role's name. */
 export function toRoleTag(roleName: string): string {
-  return createHash('sha256').update(roleName).digest('base64url').slice(0, TAG_LENGTH);
+  return hash('sha256', roleName, 'base64url').slice(0, TAG_LENGTH);
 }
 
 /** @param id unguessable, never twice, without a dot (a UUID) */
