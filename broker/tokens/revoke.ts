@@ -3,7 +3,8 @@
 import { type Clock, nowSeconds } from '../../common/clock.ts';
 import { BrokerError } from '../errors.ts';
 import { type Denial, type Store, StoreError, type TokenFilter } from '../store/store.ts';
-import type { LiveToken, LiveTokens } from './live.ts';
+import { type LiveToken, type LiveTokens, toDeniable } from './live.ts';
+import { createSelfRevocations } from './self-revocations.ts';
 
 /** How long an entry outlives its token: no replica's clock is that far behind. */
 const MARGIN_SECONDS = 60;
@@ -22,7 +23,7 @@ export interface Revoker {
   /**
    * Revokes the token that is shown; whoever has it may.
    * @returns the token it was; undefined where the text is no live token of ours, so that there is nothing to do
-   * @throws BrokerError `revocation_unsupported` (a live JWT, and no store), `store_unavailable`
+   * @throws BrokerError `revocation_unsupported` (a live JWT, and no store), `store_unavailable`, `too_many_requests`
    */
   revokeShown(text: string): Promise<LiveToken | undefined>;
   /** Resolves to whether there was one. @throws BrokerError `store_missing`, `store_unavailable` */
@@ -49,6 +50,7 @@ export interface RevokerDeps {
 
 export function createRevoker(deps: RevokerDeps): Revoker {
   const { store, clock, newId, onRevoked } = deps;
+  const selfRevocations = createSelfRevocations(deps);
 
   async function deny(entry: Omit<Denial, 'id' | 'createdAt'>): Promise<Denial> {
     const denial = { id: newId(), createdAt: nowSeconds(clock), ...entry };
@@ -64,12 +66,11 @@ export function createRevoker(deps: RevokerDeps): Revoker {
         if (!store)
           throw new BrokerError('revocation_unsupported', 'there is no store to hold a deny list');
         if (live.stored) await store.tokens.revoke(live.stored.hash);
-        else
-          await deny({
-            tokenId: live.tokenId,
-            until: live.expiresAt + MARGIN_SECONDS,
-            by: 'self',
-          });
+        else {
+          selfRevocations.take(toDeniable(live));
+          const until = live.expiresAt + MARGIN_SECONDS;
+          await deny({ tokenId: live.tokenId, until, by: 'self' });
+        }
         onRevoked('possession');
         return live;
       }),

@@ -6,6 +6,7 @@ import type { AuditRecord } from '../../../broker/audit.ts';
 import { createAuditSink } from '../../../broker/audit.ts';
 import { createAuthorize } from '../../../broker/authorize.ts';
 import { createDesk, type Desk, type Settled } from '../../../broker/desk.ts';
+import type { BrokerError } from '../../../broker/errors.ts';
 import type { VerifiedSubject, WorkloadIdentity } from '../../../broker/identity/identity.ts';
 import { createMetrics } from '../../../broker/metrics.ts';
 import { resolveRole } from '../../../broker/roles/resolve.ts';
@@ -252,6 +253,22 @@ describe('tokens against the deny list', () => {
     expect(await world.revoker.revokeShown('garbage')).to.equal(undefined);
     // One denial for the JWT, none for the second try.
     expect(await world.store.denials.list(world.now())).to.have.length(1);
+  });
+
+  it('lets one identity end a thousand JWTs an hour one by one, and fill no list with more', async () => {
+    const reasons = new Set<unknown>();
+    const end = async (workload?: Partial<WorkloadIdentity>) =>
+      world.revoker.revokeShown(await world.grant(workload)).then(
+        (live) => live?.kind,
+        (error: unknown) => reasons.add((error as BrokerError).reason) && 'refused',
+      );
+    for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 50 }, () => end()));
+    expect([await end(), reasons]).to.deep.equal(['refused', new Set(['too_many_requests'])]);
+    expect(await world.store.denials.list(world.now())).to.have.length(1000);
+    expect(await end({ pod: { name: 'other', uid: 'other-uid' } })).to.equal('jwt');
+    await world.revoker.revokeWhere({ namespace: 'shop' }, 'admin');
+    await world.clock.advance(3_600_000);
+    expect(await end()).to.equal('jwt');
   });
 
   it('keeps a denial until its token has ended, and a bit longer', async () => {
