@@ -81,6 +81,7 @@ export const PARTS: readonly Part[] = [
   ]),
   toRoles('documents', '{claim-names,duration,limits,role,schema,subject-schema,token-schema}', [
     'test/broker/roles/schema.test.ts',
+    'test/broker/roles/schema-edges.test.ts',
   ]),
   toRoles('matching', '{glob,match,namespaces,resolve,role-index,selector}', [
     'test/broker/roles/match.test.ts',
