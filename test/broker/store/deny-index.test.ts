@@ -56,6 +56,36 @@ describe('deny list', () => {
     });
   }
 
+  it('lets of equal rules the one that reaches furthest count, in whatever order they came', () => {
+    const match = { namespace: 'shop' };
+    const near = sampleDenial('near', { match, issuedBefore: NOW - 10 });
+    const far = sampleDenial('far', { match, issuedBefore: NOW + 10 });
+    const ever = sampleDenial('ever', { match: { ...match, audience: 'payments' } });
+    for (const rules of [
+      [near, far],
+      [far, near],
+    ]) {
+      const index = createDenyIndex(rules, toRoleTag);
+      expect(index.find(token)?.id).to.equal('far');
+      expect(index.find({ ...token, issuedAt: NOW + 10 })).to.equal(undefined);
+      expect([index.has('near'), index.has('far')]).to.deep.equal([true, true]);
+      index.add(ever);
+      expect(index.find({ ...token, issuedAt: NOW + 10 })?.id).to.equal('ever');
+      expect(index.find({ ...token, issuedAt: NOW + 10, audience: 'ledger' })).to.equal(undefined);
+    }
+  });
+
+  it('costs a token no more where the same was revoked a hundred thousand times', () => {
+    const rules = Array.from({ length: 100_000 }, (_, i) =>
+      sampleDenial(`rule-${i}`, { match: { namespace: 'shop' }, issuedBefore: NOW - i }),
+    );
+    const index = createDenyIndex(rules, toRoleTag);
+    const startedAt = performance.now();
+    for (let i = 0; i < 1000; i++) expect(index.find(token)).to.equal(undefined);
+    // Looked through one by one they take half a minute.
+    expect(performance.now() - startedAt).to.be.below(2000);
+  });
+
   it('spares a token that was issued at or after the moment of the rule', () => {
     const rule = sampleDenial('rule', { match: { namespace: 'shop' }, issuedBefore: NOW });
     const index = createDenyIndex([rule], toRoleTag);
