@@ -8,6 +8,7 @@ import type { AuditSink } from './audit.ts';
 import { type AuthorizeDeps, createAuthorize } from './authorize.ts';
 import { takeBootstrapToken } from './bootstrap.ts';
 import { createCapabilities } from './capabilities.ts';
+import type { DeathReports } from './death-reports.ts';
 import type { Desk } from './desk.ts';
 import { findClusterState } from './dialects/admin/cluster-state.ts';
 import type { AdminDeps } from './dialects/admin/deps.ts';
@@ -17,6 +18,7 @@ import { type BrokerError, REASONS } from './errors.ts';
 import type { ClusterKeys } from './identity/cluster-keys.ts';
 import type { Cluster } from './identity/clusters.ts';
 import type { VerifiedSubject } from './identity/identity.ts';
+import type { Liveness } from './identity/liveness.ts';
 import type { ReviewEvent } from './identity/reviewer.ts';
 import type { Metrics } from './metrics.ts';
 import type { RoleRegistry } from './roles/registry.ts';
@@ -59,6 +61,8 @@ export interface AdminOptions {
   readonly randomBytes: RandomBytes;
   /** When a TokenReview of the cluster last ended; milliseconds since the epoch. */
   readonly findLastReviewAt: (cluster: string) => number | undefined;
+  readonly deaths: DeathReports;
+  readonly liveness: Pick<Liveness, 'findReport'>;
 }
 
 export const DEFAULT_STATIC_TTL_SECONDS = 90 * 86_400;
@@ -92,6 +96,7 @@ function toDeps(options: AdminOptions): AdminDeps {
   const { services, authorizing, store, mirror, clock, randomBytes, ownCluster } = options;
   const { access, keyAdmin, roles, roleLimits = {} } = options;
   const maxStaticTokenTtlSeconds = options.maxStaticTokenTtlSeconds ?? DEFAULT_STATIC_TTL_SECONDS;
+  const { findDeath: _findDeath, ...supposing } = authorizing;
   return {
     authenticate: ({ headers }) => services.authenticate({ authorization: headers.authorization }),
     capabilities: createCapabilities({ ...(access && { reviews: access }), ownCluster, clock }),
@@ -117,10 +122,13 @@ function toDeps(options: AdminOptions): AdminDeps {
     ...(keyAdmin && { keys: keyAdmin }),
     clusters: options.clusters,
     findClusterState: (name) => findClusterState(name, options),
+    deaths: options.deaths,
+    findLiveReport: options.liveness.findReport,
     ownCluster,
     authorize: createAuthorize(authorizing),
     authorizeSubject: (subject) =>
-      createAuthorize({ ...authorizing, validate: () => Promise.resolve(toProof(subject)) }),
+      // It has uids that were made up, or are of who was.
+      createAuthorize({ ...supposing, validate: () => Promise.resolve(toProof(subject)) }),
     audit: options.audit,
     metrics: options.metrics,
     logRefusal: createRefusalLog(options.log),

@@ -6,6 +6,7 @@ import type { Clock } from '../common/clock.ts';
 import type { Secret } from '../common/secret.ts';
 import { BrokerError, type FailedClaim, REASONS, type Reason } from './errors.ts';
 import type { VerifiedSubject } from './identity/identity.ts';
+import { checkAlive, type FindDeath } from './identity/liveness.ts';
 import { type TokenFacts, TokenRefused } from './identity/refusal.ts';
 import type { Proof, Validate, Validation } from './identity/validate.ts';
 import { chooseIssueTime } from './issue-time.ts';
@@ -92,6 +93,8 @@ export interface AuthorizeDeps {
   readonly clock: Clock;
   /** Absent with `store: none`: nothing can be revoked. */
   readonly findDenial?: Mirror['findDenial'];
+  /** Absent: nobody is known to be dead. */
+  readonly findDeath?: FindDeath;
   /** The broker's ceiling on every token's life. */
   readonly maxTtlSeconds: number;
 }
@@ -152,6 +155,8 @@ async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft):
   const proof = await prove(request, deps);
   const { subject, renewed } = proof;
   draft.subject = toDecisionSubject(subject);
+  // Subject tokens of the dead were refused on the way here; this is for those that renew.
+  checkAlive(subject, deps.findDeath);
   if (proof.validation) draft.validation = proof.validation;
   const audience = chooseAudience(subject, request.audience);
   draft.audience = audience;
@@ -167,6 +172,8 @@ async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft):
     () => ({ ...toOwner(subject.identity), roleTag: toRoleTag(role.name), audience }),
     deps,
   );
+  // Both waits are over: a death that was reported meanwhile counts.
+  checkAlive(subject, deps.findDeath);
   const expiry = limitExpiry({
     issuedAt,
     ...(renewed && { firstIssuedAt: renewed.firstIssuedAt, maxExpiresAt: renewed.maxExpiresAt }),

@@ -11,6 +11,7 @@ import { type Admin, type BootstrapOptions, createAdmin, createReviewTimes } fro
 import { type AuditSink, type AuditStream, createAuditSink } from './audit.ts';
 import { type AuthorizeDeps, createAuthorize } from './authorize.ts';
 import type { CaBundle } from './ca-bundle.ts';
+import { createDeathReports, type DeathReports } from './death-reports.ts';
 import { createDecisionWriter, withDecisions } from './decisions.ts';
 import { createDesk } from './desk.ts';
 import { createIntrospectionEndpoint } from './dialects/oauth/introspection-endpoint.ts';
@@ -19,6 +20,7 @@ import { createRevocationEndpoint } from './dialects/oauth/revocation-endpoint.t
 import { createTokenEndpoint } from './dialects/oauth/token-endpoint.ts';
 import { type ClusterKeys, createClusterKeys } from './identity/cluster-keys.ts';
 import { type Cluster, hasKeySource } from './identity/clusters.ts';
+import { createLiveness, type Liveness } from './identity/liveness.ts';
 import { createValidator, type Validator } from './identity/validate.ts';
 import { createVerifier } from './identity/verify.ts';
 import type { OwnApiServer } from './kube/own-api-server.ts';
@@ -47,6 +49,9 @@ import { traceValidate } from './tracing.ts';
 
 const DEFAULT_STORE_AWAY_SECONDS = 300;
 const DEFAULT_TOKENS_PER_IDENTITY = 64;
+const DEFAULT_LIVE_REPORT_ALARM_SECONDS = 600;
+/** The dead are remembered at least so long; the sets of the living, which come every few minutes, know the rest. */
+const DEAD_FOR_SECONDS = 86_400;
 
 export interface BrokerOptions {
   /** `iss` of our tokens, base of all metadata; no trailing slash. */
@@ -95,6 +100,8 @@ export interface BrokerOptions {
   /** Only with a store. */
   readonly bootstrap?: BootstrapOptions;
   readonly maxStaticTokenTtlSeconds?: number;
+  /** A cluster that reported who lives, and does not for so long, is an alarm. */
+  readonly liveReportAlarmSeconds?: number;
   /** The admin API is not among what `handler` answers, but has one of its own. */
   readonly isAdminApart?: boolean;
   /** Absent: no traces. Calls of the store are traced by whoever made it. */
@@ -117,6 +124,8 @@ export interface Broker {
   start(): Promise<void>;
   /** A pod or ServiceAccount of a cluster is gone: what its API server said before counts no more. */
   readonly evict: Validator['evict'];
+  /** Who died, and who lives, as the admin API takes it from a cluster's controller. */
+  readonly deaths: Pick<DeathReports, 'reportDead' | 'reportLive'>;
   /** What keeps it from being ready, a sentence each. */
   findObstacles(): readonly string[];
   /** Ends what goes on in the background and writes out the audit trail. Requests must have ended before. */
@@ -148,11 +157,15 @@ export function createBroker(options: BrokerOptions): Broker {
   });
   const { roles, limits, roleContext, kube } = createRoles(options, kept?.mirror);
   const { ownCluster } = roleContext;
+  const keepDeadSeconds = Math.max(options.maxTokenTtlSeconds, DEAD_FOR_SECONDS);
+  const liveness = createLiveness({ clock, keepSeconds: keepDeadSeconds });
+  const { findDeath } = liveness;
   const reviewTimes = createReviewTimes(clock);
   const validator = createValidator({
     clusters: options.clusters,
     verifier: createVerifier({ keys: clusterKeys, ownIssuers: issuers, clock }),
     ownIssuers: issuers,
+    findDeath,
     clock,
     log,
     onEvent: (event) => {
@@ -168,7 +181,19 @@ export function createBroker(options: BrokerOptions): Broker {
     clock,
     maxTtlSeconds: options.maxTokenTtlSeconds,
     ...(kept && { findDenial: kept.mirror.findDenial }),
+    findDeath,
   };
+  const deaths = createDeathReports({
+    liveness,
+    store: options.store,
+    evict: validator.evict,
+    clusters: namesOf(options.clusters, 'kubernetes'),
+    keepSeconds: keepDeadSeconds,
+    alarmSeconds: options.liveReportAlarmSeconds ?? DEFAULT_LIVE_REPORT_ALARM_SECONDS,
+    metrics,
+    clock,
+    log,
+  });
   const authorize = createAuthorize(authorizing);
   const services = createTokenServices({
     keys: signingKeys,
@@ -176,6 +201,7 @@ export function createBroker(options: BrokerOptions): Broker {
     validate,
     store: options.store,
     mirror: kept?.mirror,
+    findDeath,
     longestSeconds: Math.max(options.maxTokenTtlSeconds, LONGEST_TOKEN_SECONDS),
     metrics,
     clock,
@@ -218,6 +244,8 @@ export function createBroker(options: BrokerOptions): Broker {
     clock,
     randomBytes: newBytes,
     findLastReviewAt: reviewTimes.find,
+    deaths,
+    liveness,
   });
   const handler = createApp({
     admin: chooseHandler(admin, options),
@@ -251,6 +279,7 @@ export function createBroker(options: BrokerOptions): Broker {
     decisionsPending: () => decisions?.pending(),
     certificateNotAfter: options.findCertificateNotAfter ?? (() => undefined),
     clusterKeysLoadedAt: () => toLoadedAt(clusterKeys),
+    liveReports: () => findLiveReports(options, liveness),
   });
   return {
     handler,
@@ -268,11 +297,13 @@ export function createBroker(options: BrokerOptions): Broker {
     start: async () => {
       await kept?.start();
       await options.storedKeys?.start();
+      await deaths.start();
       await admin.start();
       await Promise.all([roles.start(), clusterKeys.start()]);
       await kube?.start(roles);
     },
     evict: validator.evict,
+    deaths,
     findObstacles: () => [
       ...(kept?.mirror.findObstacles() ?? []),
       ...roles.findObstacles(),
@@ -284,6 +315,7 @@ export function createBroker(options: BrokerOptions): Broker {
     stop: async () => {
       await Promise.all([roles.stop(), clusterKeys.stop()]);
       await kube?.stop();
+      await deaths.stop();
       validator.close();
       await audit.flush();
       await decisions?.stop();
@@ -359,6 +391,18 @@ function toLoadedAt({ clusters }: ClusterKeys): ReadonlyMap<string, number> {
   const times = clusters.map(({ name, findLoadedAt }) => [name, findLoadedAt()] as const);
   return new Map(
     times.flatMap(([name, at]) => (at === undefined ? [] : [[name, Math.floor(at / 1000)]])),
+  );
+}
+
+function findLiveReports({ clusters, clock }: BrokerOptions, liveness: Liveness) {
+  const now = clock.now();
+  return new Map(
+    namesOf(clusters, 'kubernetes').flatMap((name) => {
+      const report = liveness.findReport(name);
+      return report
+        ? [[name, { ...report, ageSeconds: Math.max(0, now - report.receivedAt) / 1000 }] as const]
+        : [];
+    }),
   );
 }
 

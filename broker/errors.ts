@@ -88,6 +88,7 @@ export const REASONS = {
     text: 'the subject token is not bound to a pod',
   },
   review_refused: { level: 'info', group: 'token_refused', text: NOT_ACCEPTED },
+  subject_dead: { level: 'info', group: 'token_refused', text: NOT_ACCEPTED },
   // Both sides are signed or vouched for by the cluster: its entry of the table names another cluster's API server.
   review_mismatch: { level: 'error', group: 'token_refused', text: NOT_ACCEPTED },
   target_refused: {

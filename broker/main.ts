@@ -18,6 +18,7 @@ import type { AuditStream } from './audit.ts';
 import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
 import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
+import { withController } from './identity/clusters.ts';
 import { findOwnApiServer } from './kube/own-api-server.ts';
 import { createReloads } from './reload.ts';
 import { BROKER_SETTINGS, type BrokerSettings } from './settings.ts';
@@ -106,7 +107,8 @@ async function startFromConfiguration(
   configuration: Configuration,
   around: Surroundings,
 ): Promise<RunningBroker> {
-  const { settings, clusters, tls, receivers } = configuration;
+  const { settings, tls, receivers } = configuration;
+  const clusters = withController(configuration.clusters, settings.controllerIdentity);
   const tracing = await startTracing({ ...around, service: 'coatcheck-broker' });
   const store = await findStore(configuration, around, tracing);
   const { keys: folder, sealing } = configuration;
@@ -132,6 +134,7 @@ async function startFromConfiguration(
     maxTokenTtlSeconds: settings.maxTokenTtlSeconds,
     maxTokensPerIdentity: settings.maxTokensPerIdentity,
     maxStaticTokenTtlSeconds: settings.maxStaticTokenTtlSeconds,
+    liveReportAlarmSeconds: settings.liveReportAlarmSeconds,
     ...toBootstrap(configuration),
     ...(store && { store }),
     storeAwaySeconds: settings.storeAwaySeconds,

@@ -4,6 +4,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Decision } from './authorize.ts';
 import type { DropReason } from './decisions.ts';
 import type { KeysEvent } from './identity/jwks.ts';
+import type { Dead, LiveReport } from './identity/liveness.ts';
 import type { ReviewEvent } from './identity/reviewer.ts';
 import { type WatchedStore, watchStore } from './store-metrics.ts';
 
@@ -28,6 +29,8 @@ export interface Gauges {
   readonly certificateNotAfter: () => number | undefined;
   /** Of each entry of the clusters table whose keys were ever fetched: when they last were, seconds since the epoch. */
   readonly clusterKeysLoadedAt?: () => ReadonlyMap<string, number>;
+  /** Of each cluster that ever reported who lives. */
+  readonly liveReports?: () => ReadonlyMap<string, LiveReport & { readonly ageSeconds: number }>;
 }
 
 export type ReloadedThing = 'signingKeys' | 'keyEncryptionKeys' | 'tls' | 'caBundle' | 'receivers';
@@ -44,6 +47,7 @@ export interface Metrics {
   countDroppedDecisions(count: number, reason: DropReason): void;
   countKeysEvent(event: KeysEvent): void;
   countReviewEvent(event: ReviewEvent): void;
+  countDeaths(cluster: string, dead: readonly Pick<Dead, 'kind'>[]): void;
   /** A credential that a dialect asked for was missing or no good. */
   countAuthenticationFailure(dialect: string): void;
   /** Follows a store: whether it is up, how its operations go, what is in it. */
@@ -113,6 +117,12 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     labelNames: ['dialect'],
     registers,
   });
+  const deaths = new Counter({
+    name: name('deaths_total'),
+    help: 'Pods and ServiceAccounts that this replica came to know are dead, by cluster and kind.',
+    labelNames: ['cluster', 'kind'],
+    registers,
+  });
   return {
     registry,
     countDecision: ({ dialect, outcome, reason = 'none' }) =>
@@ -125,6 +135,9 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     countDroppedDecisions: (count, reason) => dropped.inc({ reason }, count),
     countKeysEvent: ({ cluster, kind }) => keysEvents.inc({ cluster, event: kind }),
     countReviewEvent: createReviewCounters({ registers, name }),
+    countDeaths: (cluster, dead) => {
+      for (const { kind } of dead) deaths.inc({ cluster, kind });
+    },
     countAuthenticationFailure: (dialect) => failedAuthentications.inc({ dialect }),
     watchStore: (watched) => watchStore(watched, { registers, name, buckets: BUCKETS }),
     watch: (gauges) => addGauges(gauges, { registers, name }),
@@ -222,8 +235,33 @@ function addClusterKeysGauge(
   });
 }
 
+function addLiveReportGauges(
+  read: NonNullable<Gauges['liveReports']>,
+  { registers, name }: Naming,
+): void {
+  new Gauge({
+    name: name('live_report_age_seconds'),
+    help: "Since when the last complete set of a cluster's living pods and ServiceAccounts is here; rising, its controller is silent. Absent for a cluster that never reported.",
+    labelNames: ['cluster'],
+    registers,
+    collect() {
+      for (const [cluster, { ageSeconds }] of read()) this.set({ cluster }, ageSeconds);
+    },
+  });
+  new Gauge({
+    name: name('live_pods'),
+    help: 'Pods in that set.',
+    labelNames: ['cluster'],
+    registers,
+    collect() {
+      for (const [cluster, { pods }] of read()) this.set({ cluster }, pods);
+    },
+  });
+}
+
 function addGauges(gauges: Gauges, { registers, name }: Naming): void {
   addClusterKeysGauge(gauges.clusterKeysLoadedAt ?? (() => new Map()), { registers, name });
+  addLiveReportGauges(gauges.liveReports ?? (() => new Map()), { registers, name });
   const add = (end: string, help: string, read: () => number | undefined) =>
     new Gauge({
       name: name(end),

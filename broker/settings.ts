@@ -15,6 +15,7 @@ import {
   url,
 } from '../common/settings.ts';
 import { isKeyUrl } from './identity/address.ts';
+import { type ControllerIdentity, parseControllerIdentity } from './identity/clusters.ts';
 import { parseStoreChoice, type StoreChoice } from './store/open.ts';
 import { SIGNING_ALGORITHMS } from './tokens/keys.ts';
 
@@ -177,6 +178,17 @@ export const BROKER_SETTINGS = {
       doc: "The broker's credential there, read anew for each request; as for any pod unless set",
     }),
   ),
+  controllerIdentity: optional(
+    controllerIdentity({
+      doc: "`NAMESPACE/SERVICEACCOUNT` of the own cluster's controller, whose word on dead and living pods counts, where its entry of the clusters table names none (docs/liveness.md)",
+    }),
+  ),
+  liveReportAlarmSeconds: integer({
+    default: 600,
+    min: 60,
+    max: DAY_SECONDS,
+    doc: 'A cluster that reported which pods live, and then does not for so long, is warned of',
+  }),
   logLevel: oneOf({
     values: LOG_LEVELS,
     default: 'info',
@@ -203,6 +215,10 @@ function issuer(options: { doc: string }): Setting<string> {
       return value;
     },
   };
+}
+
+function controllerIdentity({ doc }: { doc: string }): Setting<ControllerIdentity> {
+  return { kind: 'namespace/name', doc, parse: parseControllerIdentity };
 }
 
 function store({ doc }: { doc: string }): Setting<StoreChoice> {

@@ -9,6 +9,7 @@ import {
   createCheckClient,
 } from './callers.ts';
 import { type Clients, createClients } from './clients.ts';
+import type { FindDeath } from './identity/liveness.ts';
 import type { Validate } from './identity/validate.ts';
 import type { Metrics } from './metrics.ts';
 import type { Mirror } from './store/mirror.ts';
@@ -34,6 +35,7 @@ export interface TokenServicesDeps {
   /** Both, or neither with `store: none`. */
   readonly store?: Store | undefined;
   readonly mirror?: Mirror | undefined;
+  readonly findDeath: FindDeath;
   /** The longest that any JWT may live, also one that was issued under an earlier configuration. */
   readonly longestSeconds: number;
   readonly isLookedUp?: ((hash: string) => boolean) | undefined;
@@ -50,6 +52,7 @@ export function createTokenServices(deps: TokenServicesDeps): TokenServices {
     issuers,
     clock,
     ...(mirror && { mirror }),
+    findDeath: deps.findDeath,
     ...(isLookedUp && { isLookedUp }),
   });
   const clients = createClients({

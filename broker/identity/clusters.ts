@@ -70,6 +70,14 @@ export interface KubernetesCluster extends AnyEntry {
   readonly keys?: KeysFrom;
   /** Absent for `offline`. */
   readonly review?: ReviewSettings;
+  /** Whose word on who is dead and who lives in this cluster counts; absent: nobody's. */
+  readonly controller?: ControllerIdentity;
+}
+
+/** A ServiceAccount of the cluster itself. */
+export interface ControllerIdentity {
+  readonly namespace: string;
+  readonly serviceAccount: string;
 }
 
 /** An issuer outside Kubernetes; nobody can be asked about its tokens. */
@@ -133,6 +141,31 @@ const keysSchema = z
 const issuer = z.string().min(1).max(512);
 const seconds = (min: number, max: number) => z.int().min(min).max(max);
 
+/** One ServiceAccount, no pattern. */
+const CONTROLLER_NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
+const CONTROLLER_RULE =
+  'a name as Kubernetes has them: lower-case letters, digits, dashes and dots';
+
+/** @throws Error that says what is allowed */
+export function parseControllerIdentity(text: string): ControllerIdentity {
+  const [namespace = '', serviceAccount = '', ...more] = text.split('/');
+  if (more.length > 0 || ![namespace, serviceAccount].every((one) => CONTROLLER_NAME.test(one)))
+    throw new Error('must be NAMESPACE/SERVICEACCOUNT');
+  return { namespace, serviceAccount };
+}
+
+/** The table, where the own cluster's controller is the given one unless its entry names one. */
+export function withController(
+  clusters: readonly Cluster[],
+  controller: ControllerIdentity | undefined,
+): readonly Cluster[] {
+  return clusters.map((cluster) =>
+    cluster.kind === 'kubernetes' && cluster.own && controller && !cluster.controller
+      ? Object.freeze({ ...cluster, controller })
+      : cluster,
+  );
+}
+
 const sharedFields = {
   name: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, {
     error: 'must be a DNS label: lower-case letters, digits and dashes, at most 63',
@@ -142,6 +175,11 @@ const sharedFields = {
   cooldownSeconds: seconds(1, 3600).optional(),
 };
 
+const controllerSchema = z.strictObject({
+  namespace: z.string().regex(CONTROLLER_NAME, { error: `must be ${CONTROLLER_RULE}` }),
+  serviceAccount: z.string().regex(CONTROLLER_NAME, { error: `must be ${CONTROLLER_RULE}` }),
+});
+
 const clusterSchema = z
   .strictObject({
     ...sharedFields,
@@ -150,6 +188,7 @@ const clusterSchema = z
     issuer: issuer.optional(),
     issuers: z.array(issuer).min(1).max(8).optional(),
     ...reviewFields,
+    controller: controllerSchema.optional(),
     keys: keysSchema.optional(),
     algorithms: z
       .array(z.enum(SIGNING_ALGORITHMS))
@@ -320,6 +359,7 @@ function toCluster(
     validation: entry.validation,
     ...(keys && { keys }),
     ...(review && { review: Object.freeze(review) }),
+    ...(entry.controller && { controller: entry.controller }),
     algorithms: entry.algorithms,
     ...toPace(entry, keys),
   });

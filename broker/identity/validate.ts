@@ -8,6 +8,7 @@ import type { ValidationMode } from './cluster-review.ts';
 import { type Cluster, hasKeySource } from './clusters.ts';
 import { isWorkload, type VerifiedSubject, type WorkloadSubject } from './identity.ts';
 import { checkUniqueMembers, type ParsedToken, parseToken } from './jose.ts';
+import { checkAlive, type FindDeath } from './liveness.ts';
 import { TokenRefused } from './refusal.ts';
 import type { Dead } from './review-cache.ts';
 import { createReviewer, type ReviewEvent, type Reviewer, type ReviewKind } from './reviewer.ts';
@@ -58,6 +59,8 @@ export interface ValidatorOptions {
   readonly asksForReviews?: boolean;
   readonly onEvent?: ((event: ReviewEvent) => void) | undefined;
   readonly reviewTimeoutMs?: number;
+  /** Asked ahead of the cache and of the API server, and again after it answered. Absent: nobody is known to be dead. */
+  readonly findDeath?: FindDeath | undefined;
 }
 
 interface Entry {
@@ -67,7 +70,7 @@ interface Entry {
 
 /** @throws Error if an entry of the clusters table has an issuer of our own. */
 export function createValidator(options: ValidatorOptions): Validator {
-  const { clusters, verifier, ownIssuers, clock } = options;
+  const { clusters, verifier, ownIssuers, clock, findDeath } = options;
   if (clusters.some(({ issuers }) => issuers.some((issuer) => ownIssuers.includes(issuer)))) {
     throw new Error("a cluster has the broker's own issuer");
   }
@@ -83,12 +86,13 @@ export function createValidator(options: ValidatorOptions): Validator {
     validate: async (token, { audience }) => {
       const raw = token.reveal();
       const claimed = keyless.length > 0 ? findClaimed(raw, keyless) : undefined;
-      if (claimed) return validateByReview(raw, { ...claimed, audience, clock });
+      if (claimed) return validateByReview(raw, { ...claimed, audience, clock, findDeath });
       const subject = await verifier.verify(token);
       if (!isWorkloadSubject(subject)) return toSignedProof(subject);
       const entry = entries.get(subject.identity.cluster);
       if (!entry) throw new TypeError('a subject of a cluster outside the table');
-      return toProof(raw, { subject, entry });
+      refuseDead(subject, findDeath);
+      return toProof(raw, { subject, entry, findDeath });
     },
     evict: (cluster, dead) => entries.get(cluster)?.reviewer?.evict(dead),
     close: () => {
@@ -124,7 +128,7 @@ function findReviewer(cluster: Cluster, options: ValidatorOptions): Reviewer | u
 /** Signature and claims are known to be good; the API server is asked when everything else has been decided. */
 function toProof(
   raw: string,
-  { subject, entry }: { subject: WorkloadSubject; entry: Entry },
+  { subject, entry, findDeath }: { subject: WorkloadSubject; entry: Entry } & Mortality,
 ): Proof {
   const { cluster, reviewer } = entry;
   const mode = cluster.validation;
@@ -132,9 +136,38 @@ function toProof(
   return {
     subject,
     validation,
-    confirm: async (audience) =>
-      reviewer ? { mode, review: await reviewer.review(raw, { subject, audience }) } : validation,
+    confirm: async (audience) => {
+      if (!reviewer) return validation;
+      const review = await reviewer.review(raw, { subject, audience });
+      // Whoever died meanwhile may have been alive when the API server looked.
+      checkAlive(subject, findDeath);
+      return { mode, review };
+    },
   };
+}
+
+interface Mortality {
+  readonly findDeath: FindDeath | undefined;
+}
+
+/** @throws TokenRefused */
+function refuseDead(subject: WorkloadSubject, findDeath: FindDeath | undefined): void {
+  try {
+    checkAlive(subject, findDeath);
+  } catch (error) {
+    if (!(error instanceof BrokerError)) throw error;
+    const { fingerprint, identity, issuer, audiences, tokenId } = subject;
+    const facts = {
+      fingerprint,
+      cluster: identity.cluster,
+      identity,
+      issuer,
+      audiences,
+      ...(tokenId !== undefined && { tokenId }),
+    };
+    const { reason, detail, failed } = error;
+    throw new TokenRefused(reason, { detail, failed, facts });
+  }
 }
 
 interface Claimed {
@@ -165,17 +198,20 @@ function findClaimed(raw: string, keyless: readonly Entry[]): Claimed | undefine
  */
 async function validateByReview(
   raw: string,
-  step: Claimed & { audience: string | undefined; clock: Clock },
+  step: Claimed & Mortality & { audience: string | undefined; clock: Clock },
 ): Promise<Proof> {
   const fingerprint = tokenFingerprint(raw);
   try {
     const subject = readClaimed(step, fingerprint);
+    // A forger learns no more than that the API server would have refused.
+    checkAlive(subject, step.findDeath);
     const { cluster, reviewer } = step.entry;
     const reviewed = chooseReviewed(subject, step.audience);
     const validation: Validation = {
       mode: cluster.validation,
       review: reviewer ? await reviewer.review(raw, { subject, audience: reviewed }) : 'not_asked',
     };
+    checkAlive(subject, step.findDeath);
     return {
       subject,
       validation,

@@ -62,6 +62,8 @@ export interface LiveDeps {
   readonly issuers: readonly string[];
   /** Absent with `store: none`: then JWTs live until they end, and nothing is looked up. */
   readonly mirror?: Pick<Mirror, 'findDenial' | 'checkFresh' | 'findToken'>;
+  /** Of a token's holder and `iat`: how it died, if it did. Absent: nobody is known to be dead. */
+  readonly findDeath?: (who: Identity, issuedAt: number) => object | undefined;
   readonly clock: Clock;
   /** Hashes of tokens of another form than ours that are looked up all the same: the operator's bootstrap token. */
   readonly isLookedUp?: (hash: string) => boolean;
@@ -73,6 +75,7 @@ export function createLiveTokens(deps: LiveDeps): LiveTokens {
   const jwts = createJwtVerifier(deps);
   // By the object: the mirror gives the same one until something changed.
   const factsOf = new WeakMap<StoredToken, ClientFacts>();
+  const liveOf = new WeakMap<StoredToken, LiveToken>();
 
   function findJwt(text: string): LiveToken | undefined {
     const jwt = jwts.find(text);
@@ -86,14 +89,29 @@ export function createLiveTokens(deps: LiveDeps): LiveTokens {
   async function findStored(hash: string): Promise<LiveToken | undefined> {
     const stored = await mirror?.findToken(hash);
     if (!stored || nowSeconds(clock) >= stored.expiresAt) return undefined;
+    const known = liveOf.get(stored);
+    if (known) return known;
+    const live = toLive(stored);
+    liveOf.set(stored, live);
+    return live;
+  }
+
+  function toLive(stored: StoredToken): LiveToken {
     if (stored.kind === 'static') return toLiveStatic(stored, issuer);
-    const facts = factsOf.get(stored) ?? parseFacts(stored);
+    const facts = parseFacts(stored);
     factsOf.set(stored, facts);
     return toLiveClient(stored, { facts, issuer });
   }
 
   function isDenied(live: LiveToken): boolean {
     return mirror?.findDenial(toDeniable(live)) !== undefined;
+  }
+
+  /** Whose token it was; a stored one by when the subject token was issued, which the cluster's own clock says. */
+  function isDead({ identity, issuedAt, stored }: LiveToken): boolean {
+    if (!identity) return false;
+    const since = (stored && factsOf.get(stored)?.issuedAt) ?? issuedAt;
+    return deps.findDeath?.(identity, since) !== undefined;
   }
 
   return {
@@ -105,7 +123,7 @@ export function createLiveTokens(deps: LiveDeps): LiveTokens {
         if (jwt) mirror?.checkFresh();
         const hash = jwt ? undefined : findHash(text, isLookedUp);
         const live = jwt ?? (hash === undefined ? undefined : await findStored(hash));
-        return live && !isDenied(live) ? live : undefined;
+        return live && !isDenied(live) && !isDead(live) ? live : undefined;
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
         throw new BrokerError('store_unavailable', 'the store cannot say whether a token lives', {

@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Request } from 'express';
 import { BrokerError } from '../../errors.ts';
-import { authorizeCaller, type Reach } from './authorization.ts';
+import { authorizeCaller, authorizeController, type Reach } from './authorization.ts';
 import { readJson } from './body.ts';
 import type { AdminCaller } from './caller.ts';
 import type { AdminDeps } from './deps.ts';
@@ -28,6 +28,11 @@ export async function admit(
   const { needs } = route;
   if (needs === 'public') return {};
   progress.caller = await authenticate(request, deps);
+  if (needs === 'controller') {
+    const { name } = request.params as { readonly name?: string };
+    progress.reach = authorizeController(progress.caller, name ?? '', deps.clusters);
+    return readJson(request, route.maxBodyBytes);
+  }
   const query = toQuery(request);
   const early = isNamespaceInBody(route, query) ? await peekBody(request) : undefined;
   const asked = {
@@ -36,7 +41,7 @@ export async function admit(
     ownCluster: deps.ownCluster,
   };
   progress.reach = await authorizeCaller(progress.caller, asked, deps.capabilities);
-  if (!early) return route.body ? readJson(request) : {};
+  if (!early) return route.body ? readJson(request, route.maxBodyBytes) : {};
   if ('error' in early) throw early.error;
   return early.body;
 }

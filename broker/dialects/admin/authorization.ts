@@ -2,7 +2,8 @@
 // cluster. Settled before anything of the request is validated or looked up, so that a refusal tells nothing.
 import type { Capabilities } from '../../capabilities.ts';
 import { BrokerError } from '../../errors.ts';
-import { isAllowedByPolicies, POLICY_DEFAULT } from '../../policies.ts';
+import type { Cluster } from '../../identity/clusters.ts';
+import { isAllowedByPolicies, POLICY_DEFAULT, POLICY_ROOT } from '../../policies.ts';
 import type { AdminCaller } from './caller.ts';
 import type { Needs } from './route.ts';
 
@@ -16,7 +17,7 @@ export const EVERYWHERE: Reach = { everywhere: true };
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 export interface Asked {
-  readonly needs: Exclude<Needs, 'public'>;
+  readonly needs: Exclude<Needs, 'public' | 'controller'>;
   /** As the query has it, in whatever form. */
   readonly namespace: string | undefined;
   readonly ownCluster: string;
@@ -43,6 +44,30 @@ export async function authorizeCaller(
   if (isNarrow && (await capabilities.can(caller, verb, resource, { namespace })))
     return { everywhere: false, cluster: ownCluster, namespace };
   throw new BrokerError('bearer_forbidden', `may not ${verb} ${resource}`);
+}
+
+/**
+ * Only the controller of the cluster: who reports deaths ends credentials. Another cluster's controller of the same name is
+ * another identity, and so is every other ServiceAccount of the own cluster, whatever RBAC gives it.
+ * @throws BrokerError `bearer_forbidden`
+ */
+export function authorizeController(
+  { identity, policies, via }: AdminCaller,
+  name: string,
+  clusters: readonly Cluster[],
+): Reach {
+  if (via === 'token' && policies.includes(POLICY_ROOT)) return EVERYWHERE;
+  const cluster = clusters.find((one) => one.name === name);
+  const controller = cluster?.kind === 'kubernetes' ? cluster.controller : undefined;
+  const isController =
+    via === 'workload' &&
+    controller !== undefined &&
+    identity?.kind === 'workload' &&
+    identity.cluster === name &&
+    identity.namespace === controller.namespace &&
+    identity.serviceAccount === controller.serviceAccount;
+  if (!isController) throw new BrokerError('bearer_forbidden', 'not the controller of the cluster');
+  return EVERYWHERE;
 }
 
 /** One's own token: only who has one, and a policy that says so. */

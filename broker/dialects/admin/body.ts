@@ -10,13 +10,16 @@ const MAX_DISCARDED_BYTES = 8 * 1024 * 1024;
 const JSON_TYPE = /^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
 
 /** @throws BrokerError `media_type_unsupported`, `body_too_large`, `document_invalid` */
-export async function readJson(request: IncomingMessage): Promise<unknown> {
+export async function readJson(
+  request: IncomingMessage,
+  maxBytes = MAX_BODY_BYTES,
+): Promise<unknown> {
   const { headers } = request;
   if (!JSON_TYPE.test(headers['content-type'] ?? ''))
     throw new BrokerError('media_type_unsupported', 'another content type');
   if (headers['content-encoding'] !== undefined)
     throw new BrokerError('media_type_unsupported', 'a content encoding');
-  const bytes = await readBytes(request);
+  const bytes = await readBytes(request, maxBytes);
   if (!isUtf8(bytes)) throw toInvalid('must be UTF-8');
   try {
     return JSON.parse(bytes.toString('utf8')) as unknown;
@@ -30,19 +33,18 @@ function toInvalid(problem: string): RequestRefused {
   return new RequestRefused('document_invalid', [{ path: '', problem: `the body ${problem}` }]);
 }
 
-async function readBytes(request: IncomingMessage): Promise<Buffer> {
+async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       length += chunk.length;
-      if (length <= MAX_BODY_BYTES) chunks.push(chunk);
+      if (length <= maxBytes) chunks.push(chunk);
       else if (length > MAX_DISCARDED_BYTES) break;
     }
   } catch {
     throw toInvalid('broke off');
   }
-  if (length > MAX_BODY_BYTES)
-    throw new BrokerError('body_too_large', `more than ${MAX_BODY_BYTES} bytes`);
+  if (length > maxBytes) throw new BrokerError('body_too_large', `more than ${maxBytes} bytes`);
   return Buffer.concat(chunks, length);
 }

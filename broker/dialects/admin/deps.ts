@@ -4,10 +4,12 @@ import type { Clock } from '../../../common/clock.ts';
 import type { AuditSink } from '../../audit.ts';
 import type { Authorize } from '../../authorize.ts';
 import type { Capabilities } from '../../capabilities.ts';
+import type { DeathReports } from '../../death-reports.ts';
 import type { RequestContext, Settled } from '../../desk.ts';
 import type { BrokerError } from '../../errors.ts';
 import type { Cluster } from '../../identity/clusters.ts';
 import type { VerifiedSubject } from '../../identity/identity.ts';
+import type { Liveness } from '../../identity/liveness.ts';
 import type { Metrics } from '../../metrics.ts';
 import type { RoleRegistry } from '../../roles/registry.ts';
 import type { ParsedRole } from '../../roles/schema.ts';
@@ -46,6 +48,8 @@ export interface AdminDeps {
   readonly keys?: KeyAdmin;
   readonly clusters: readonly Cluster[];
   readonly findClusterState: (name: string) => ClusterState;
+  readonly deaths: Pick<DeathReports, 'reportDead' | 'reportLive'>;
+  readonly findLiveReport: Liveness['findReport'];
   readonly ownCluster: string;
   /** Decides about a token without issuing. */
   readonly authorize: Authorize;

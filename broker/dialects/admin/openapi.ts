@@ -13,7 +13,7 @@ import { ADMIN_ERRORS, type AdminReason } from './errors.ts';
 import type { AdminRoute } from './route.ts';
 import { errorView } from './schemas.ts';
 
-const ABOUT = `The admin API of the Coatcheck broker. JSON in UTF-8 only, bodies of at most 256 KiB, unknown members are refused.
+const ABOUT = `The admin API of the Coatcheck broker. JSON in UTF-8 only, bodies of at most 256 KiB unless a route says otherwise, unknown members are refused.
 Lists are paged by \`limit\` and \`after\`. Who authenticates is let in or not before anything is validated or looked up.`;
 
 /** Whatever a route does, these may come of it. */
@@ -31,7 +31,7 @@ const OF_STORES: readonly AdminReason[] = ['store_missing', 'store_unavailable']
 export function createOpenApi(routes: readonly AdminRoute[]): ReturnType<typeof createDocument> {
   const paths: ZodOpenApiPathsObject = {};
   for (const route of routes) {
-    const method = route.method.toLowerCase() as 'get' | 'post' | 'put' | 'delete';
+    const method = route.method.toLowerCase() as 'get' | 'post' | 'put' | 'patch' | 'delete';
     paths[route.path] = { ...paths[route.path], [method]: toOperation(route) };
   }
   const document: ZodOpenApiObject = {
@@ -135,6 +135,8 @@ export function describeNeeds({ needs }: AdminRoute): string {
   if (needs === 'public') return 'Everybody.';
   if (needs === 'caller') return 'Whoever authenticates.';
   if (needs === 'own') return 'Whoever shows a token of its own that has the policy `default`.';
+  if (needs === 'controller')
+    return 'The controller of that cluster (`controller` of its entry in the clusters table), or policy `root`.';
   const { resource, verb, namespaced } = needs;
   const policy = toPolicy(resource, toAccess(verb));
   const where = namespaced ? ', cluster-wide or in the namespace of the query' : '';

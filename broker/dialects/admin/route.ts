@@ -11,12 +11,13 @@ import { type AdminReason, RequestRefused } from './errors.ts';
 
 /**
  * `public`: everybody. `caller`: whoever authenticated. `own`: the caller's own token, by policy `default` or any other
- * built-in one that allows it. Otherwise a right; one that is `namespaced` may also be held for one namespace alone.
+ * built-in one that allows it. `controller`: that of the cluster in the path, or policy `root`. Otherwise a right; one that is `namespaced` may also be held for one namespace alone.
  */
 export type Needs =
   | 'public'
   | 'caller'
   | 'own'
+  | 'controller'
   | { readonly resource: Resource; readonly verb: Verb; readonly namespaced?: boolean };
 
 /** What of a request reaches the work of a route. */
@@ -44,7 +45,7 @@ type None = Readonly<Record<string, never>>;
 type InputOf<T> = T extends z.ZodType ? z.output<T> : None;
 
 interface RouteTexts {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** With OpenAPI's `{name}`. */
   readonly path: string;
   /** Unique; also the audit record's `action`. */
@@ -56,6 +57,8 @@ interface RouteTexts {
   readonly audited: boolean;
   readonly needsStore: boolean;
   readonly takesIfMatch?: boolean;
+  /** 256 KiB unless stated. */
+  readonly maxBodyBytes?: number;
   readonly answers: Readonly<Record<number, { description: string; schema: z.ZodType }>>;
   /** Reasons besides those that every route of its kind has. */
   readonly refusals?: readonly AdminReason[];

@@ -22,7 +22,7 @@ export function createAdminRouter(routes: readonly AdminRoute[], deps: AdminDeps
   for (const [path, ofPath] of Map.groupBy(routes, (route) => route.path)) {
     const pattern = path.replace(/\{(\w+)\}/g, ':$1');
     for (const route of ofPath) {
-      const method = route.method.toLowerCase() as 'get' | 'post' | 'put' | 'delete';
+      const method = route.method.toLowerCase() as 'get' | 'post' | 'put' | 'patch' | 'delete';
       router[method](pattern, (request, response) => serve(route, { request, response, deps }));
     }
     router.all(pattern, (request, response) => {

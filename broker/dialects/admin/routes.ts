@@ -3,6 +3,7 @@ import { clientRoutes } from './clients.ts';
 import { clusterRoutes } from './clusters.ts';
 import { decisionRoutes } from './decisions.ts';
 import { keyRoutes } from './keys.ts';
+import { liveRoutes } from './live.ts';
 import { openApiRoute } from './openapi-route.ts';
 import { roleRoutes } from './roles.ts';
 import type { AdminRoute } from './route.ts';
@@ -16,6 +17,7 @@ export const ROUTES: readonly AdminRoute[] = [
   ...tokenRoutes,
   ...clientRoutes,
   ...clusterRoutes,
+  ...liveRoutes,
   ...decisionRoutes,
   ...keyRoutes,
   ...whoamiRoutes,

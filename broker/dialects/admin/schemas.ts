@@ -12,7 +12,13 @@ const DEFAULT_PAGE = 100;
 export const time = z.iso.datetime().meta({ example: '2026-11-22T10:15:00.000Z' });
 const names = z.array(z.string());
 
-const plain = (max: number) => z.string().min(1).max(max);
+/** PostgreSQL has no NUL in a text, and no name holds one. */
+const plain = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .refine((text) => !text.includes('\0'), { error: 'must not hold a NUL character' });
 /** A filter: compared, never interpreted. */
 const word = plain(512);
 
@@ -322,6 +328,33 @@ export const clusterView = z
     problems: names,
   })
   .meta({ id: 'Cluster' });
+
+const uid = z
+  .string()
+  .regex(/^[0-9A-Za-z-]{1,64}$/, { error: 'must be a uid: 1 to 64 letters, digits and dashes' })
+  .meta({ example: '6c1f8c0e-7b0a-4f6e-9a52-0d8a3c1b2e01' });
+/** A cluster that reports has a controller, so it has a pod and a ServiceAccount: nothing at all is a mistake. */
+const uids = z.array(uid).min(1).max(300_000);
+/** RFC 3339, with any offset. */
+const moment = z.iso.datetime({ offset: true }).meta({ example: '2026-11-22T10:15:00.000Z' });
+
+export const liveSet = z
+  .strictObject({ takenAt: moment, pods: uids, serviceAccounts: uids })
+  .meta({ id: 'LiveSet' });
+export const liveSetTaken = z
+  .strictObject({ pods: z.int(), serviceAccounts: z.int(), died: z.int() })
+  .meta({ id: 'LiveSetTaken' });
+export const deadReport = z
+  .strictObject({
+    dead: z
+      .array(z.strictObject({ kind: z.enum(['Pod', 'ServiceAccount']), uid, at: moment }))
+      .min(1)
+      .max(1000),
+  })
+  .meta({ id: 'DeadReport' });
+export const deadReported = z
+  .strictObject({ dead: z.int(), news: z.int() })
+  .meta({ id: 'DeadReported' });
 
 export const keyView = z
   .strictObject({

@@ -31,6 +31,7 @@ export const OAUTH_ERRORS = {
   token_unbound: REQUEST,
   review_refused: REQUEST,
   review_mismatch: REQUEST,
+  subject_dead: REQUEST,
   target_refused: { status: 400, error: 'invalid_target' },
   scope_refused: { status: 400, error: 'invalid_scope' },
   role_unknown: REQUEST,
