@@ -1,6 +1,6 @@
 // Which roles for one audience could fit one subject equally well: such a subject is refused by both. For reports, the
 // lint and the API; nothing here runs while a token is decided on.
-import { isGlob, isMatch, isOverlap, type Work } from './glob.ts';
+import { isGlob, isMatch, isOverlap } from './glob.ts';
 import { toRuleKind } from './match.ts';
 import type { OidcRule, Role, SelectorRule, SubjectRule, WorkloadRule } from './role.ts';
 import { findNamed, isDisjoint, toComparisonCost, toSelectorText } from './selector.ts';
@@ -31,7 +31,8 @@ export interface OverlapContext {
 }
 
 interface Comparing extends OverlapContext {
-  readonly work: Work;
+  /** How much may still be spent; below zero it was too much, and answers mean nothing any more. */
+  readonly work: { left: number };
 }
 
 export interface Overlaps {
@@ -42,7 +43,7 @@ export interface Overlaps {
 
 /** Comparisons of one look at an audience: some tens of milliseconds, in which nobody is served. */
 const MAX_COMPARISONS = 200_000;
-/** Letters held against letters: long globs make one comparison as dear as thousands. A fifth of a second. */
+/** Large selectors make one comparison as dear as thousands. A fifth of a second. */
 const MAX_STEPS = 5_000_000;
 /** What a comparison takes that ends at once. */
 const STEPS_EACH = 10;
@@ -157,10 +158,8 @@ type Meeting = 'never' | 'possible' | 'certain';
 function meet(a: SubjectRule, b: SubjectRule, context: Comparing): Meeting {
   if (toRuleKind(a) !== toRuleKind(b)) return 'never';
   if ('serviceAccount' in a && 'serviceAccount' in b)
-    return isOverlap(a.serviceAccount, b.serviceAccount, context.work)
-      ? meetNamespaces(a, b, context)
-      : 'never';
-  if ('issuer' in a && 'issuer' in b) return meetOidc(a, b, context.work);
+    return isOverlap(a.serviceAccount, b.serviceAccount) ? meetNamespaces(a, b, context) : 'never';
+  if ('issuer' in a && 'issuer' in b) return meetOidc(a, b);
   if ('client' in a && 'client' in b) return a.client === b.client ? 'certain' : 'never';
   return meetPeople(a, b);
 }
@@ -186,7 +185,7 @@ function meetNamespaces(a: Workload, b: Workload, { ownCluster, work }: Comparin
     'namespace' in rule ? (rule.cluster ?? ownCluster) : ownCluster;
   if (!isOverlap(clusterOf(a), clusterOf(b))) return 'never';
   if ('namespace' in a && 'namespace' in b)
-    return isOverlap(a.namespace, b.namespace, work) ? 'certain' : 'never';
+    return isOverlap(a.namespace, b.namespace) ? 'certain' : 'never';
   if ('namespace' in a) return meetSelector(b as SelectorRule, a);
   if ('namespace' in b) return meetSelector(a, b);
   work.left -= toComparisonCost(a.namespaceSelector, b.namespaceSelector);
@@ -202,18 +201,18 @@ function meetSelector({ namespaceSelector }: SelectorRule, { namespace }: Worklo
 }
 
 /** Claims that differ keep roles apart, unless the token has a list with both. */
-function meetOidc(a: OidcRule, b: OidcRule, work: Work): Meeting {
-  if (a.issuer !== b.issuer || !isOverlap(a.subject, b.subject, work)) return 'never';
+function meetOidc(a: OidcRule, b: OidcRule): Meeting {
+  if (a.issuer !== b.issuer || !isOverlap(a.subject, b.subject)) return 'never';
   const { claims: mine = {} } = a;
   const { claims: theirs = {} } = b;
   const shared = Object.keys(mine).filter((name) => Object.hasOwn(theirs, name));
-  const isApart = shared.some((name) => !isClaimOverlap(mine[name], theirs[name], work));
+  const isApart = shared.some((name) => !isClaimOverlap(mine[name], theirs[name]));
   if (isApart) return 'never';
   const isSame =
     shared.length === Object.keys(mine).length && shared.length === Object.keys(theirs).length;
   return isSame ? 'certain' : 'possible';
 }
 
-function isClaimOverlap(a: unknown, b: unknown, work: Work): boolean {
-  return typeof a === 'string' && typeof b === 'string' ? isOverlap(a, b, work) : a === b;
+function isClaimOverlap(a: unknown, b: unknown): boolean {
+  return typeof a === 'string' && typeof b === 'string' ? isOverlap(a, b) : a === b;
 }

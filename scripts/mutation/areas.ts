@@ -84,6 +84,7 @@ export const PARTS: readonly Part[] = [
     'test/broker/roles/schema-edges.test.ts',
   ]),
   toRoles('matching', '{glob,match,namespaces,resolve,role-index,selector}', [
+    'test/broker/roles/glob.test.ts',
     'test/broker/roles/match.test.ts',
     'test/broker/roles/resolve.test.ts',
     'test/broker/roles/subjects.test.ts',
