@@ -4,6 +4,7 @@ import type { TokensRevoked } from '../../../common/protocol/admin-api.ts';
 import { BrokerError, REASONS } from '../../errors.ts';
 import type { StoredToken } from '../../store/store.ts';
 import { isAccessor } from '../../tokens/opaque.ts';
+import { findRoleTag } from '../../tokens/token-id.ts';
 import { isWithinReach, type Reach } from './authorization.ts';
 import type { AdminDeps } from './deps.ts';
 import { RequestRefused } from './errors.ts';
@@ -205,6 +206,8 @@ interface Ending {
 /** An accessor, or the `jti` of a JWT. What is out of reach is as little there as what does not exist. */
 async function endById(id: string, { reach, caller, deps }: Ending): Promise<AdminAnswer> {
   if (isAccessor(id)) return endStored(await getStored(id, reach, deps), deps);
+  // Neither form: a misspelt accessor must not look as if something had ended.
+  if (findRoleTag(id) === undefined) throw new BrokerError('not_found');
   // Who reaches everywhere may also deny a JWT whose decision was lost.
   if (!reach.everywhere) await getJwt(id, reach, deps);
   return revokeJwt(id, { caller, deps });

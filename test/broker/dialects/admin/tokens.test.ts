@@ -227,6 +227,13 @@ describe('admin API: tokens', () => {
     expect((await admin.call(`GET ${target}`)).status).to.equal(404);
   });
 
+  it('says of a misspelt accessor that there is no such token, and denies nothing by it', async () => {
+    for (const id of ['nonsense', '0aB1cD2eF3gH4iJ5kL6mN7o', '0aB1cD2eF3gH4iJ5kL6mN7oPx'])
+      expect((await admin.call(`DELETE /api/v1/tokens/${id}`)).status, id).to.equal(404);
+    const jwt = `DELETE /api/v1/tokens/5e0c9b0e-6a4c-4d5e-9d43-6d7a6f6f0a11.0123456789`;
+    expect((await admin.call(jwt)).status).to.equal(200);
+  });
+
   it('prolongs an opaque client token by the role of now', async () => {
     const accessor = accessorOf(await exchange('opaque-shop'));
     const renewed = await admin.call(`POST /api/v1/tokens/${accessor}/renew`);
@@ -257,6 +264,7 @@ describe('admin API: tokens', () => {
     {},
     { tokenId: 'x', pod: 'y' },
     { kind: 'jwt', pod: 'y' },
+    { pod: 'y\0' },
     { colour: 'red' },
   ]) {
     it(`refuses to end ${JSON.stringify(body)}`, async () => {
@@ -264,6 +272,18 @@ describe('admin API: tokens', () => {
       expect(answer.status).to.equal(400);
     });
   }
+
+  it('does not take a token for its name: it would be stored as it is, and go on living', async () => {
+    const token = await exchange('opaque-shop');
+    const inPath = await admin.call(`DELETE /api/v1/tokens/${token}`);
+    const inBody = await admin.call('POST /api/v1/tokens/revoke', { body: { tokenId: token } });
+    expect([inPath.status, inBody.status]).to.deep.equal([404, 404]);
+    const denied = await admin.store.denials.list(0);
+    expect(denied.some(({ tokenId }) => tokenId === token)).to.equal(false);
+    expect(JSON.stringify(admin.records())).not.to.include(token);
+    const byName = await admin.call(`DELETE /api/v1/tokens/${accessorOf(token)}`);
+    expect(byName.status).to.equal(200);
+  });
 
   describe('for a caller with rights in one namespace', () => {
     const inShop = ({ resourceAttributes: { namespace } }: AskedAccess) => namespace === 'shop';
