@@ -14,6 +14,7 @@ import {
   SettingsError,
   type SettingsOf,
   type SettingsTable,
+  text,
   toFlag,
   toVariable,
   url,
@@ -31,6 +32,13 @@ export const CLIENT_TABLE = {
   ),
   caFile: optional(
     path({ doc: "CA that signs the broker's certificate, PEM; the system's otherwise" }),
+  ),
+  tlsServerName: optional(
+    text({
+      pattern: /^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/,
+      allowed: 'a DNS name',
+      doc: 'Name that the certificate must carry, where --server is another one: localhost, behind a port-forward',
+    }),
   ),
   timeoutSeconds: integer({ default: 30, min: 1, max: 600, doc: 'How long one request may take' }),
   output: oneOf({
@@ -150,6 +158,7 @@ async function runApiCommand<Table extends SettingsTable>(
     credential: await readCredential(shared.tokenFile, io),
     timeoutMs: shared.timeoutSeconds * 1000,
     ...(ca !== undefined && { ca }),
+    ...(shared.tlsServerName !== undefined && { serverName: shared.tlsServerName }),
     ...(needs !== 'own' && {
       needs: `this needs the policy ${needs.policy}, or the Kubernetes right to ${needs.kube}`,
     }),

@@ -27,6 +27,8 @@ export interface ApiClientOptions {
   readonly credential: Secret;
   /** PEM; the system's roots otherwise. */
   readonly ca?: string;
+  /** The certificate must carry this name; that of `server` otherwise. */
+  readonly serverName?: string;
   readonly timeoutMs: number;
   /** What a refusal of rights says is missing. */
   readonly needs?: string;
@@ -83,6 +85,7 @@ function send(url: URL, { method, body }: ApiRequest, options: ApiClientOptions)
     ...(url.protocol === 'https:' && {
       minVersion: 'TLSv1.2' as const,
       ...(options.ca !== undefined && { ca: options.ca }),
+      ...(options.serverName !== undefined && { servername: options.serverName }),
     }),
   });
   request.on('error', fail);

@@ -30,7 +30,7 @@ const CONNECTION: Readonly<Record<string, string>> = {
   EPROTO: 'it does not speak TLS there',
   ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS there',
   ERR_TLS_CERT_ALTNAME_INVALID:
-    'its certificate is for other names; --server must use a name that stands in the certificate',
+    'its certificate is for other names; --server, or --tls-server-name, must be one that stands in it',
   CERT_HAS_EXPIRED: 'its certificate has expired',
   CERT_NOT_YET_VALID: 'its certificate is not valid yet; is the clock of this machine right?',
   DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,

@@ -18,6 +18,7 @@ ${renderHelp().trim()}
 | \`--token-file\` | \`COATCHECK_TOKEN_FILE\` | the credential: a static token (\`coatcheck token create\`), the bootstrap token, or a ServiceAccount token made for the broker |
 | | \`COATCHECK_TOKEN\` | the credential itself, where a file cannot be had: second best, since every process of the same user can read it |
 | \`--ca-file\` | \`COATCHECK_CA_FILE\` | the CA that signs the broker's certificate |
+| \`--tls-server-name\` | \`COATCHECK_TLS_SERVER_NAME\` | the name in that certificate, where the broker is reached by another: \`--server https://localhost:8443\` behind \`kubectl port-forward\` |
 
 A token is never an argument. What is shown once (\`token create\`, \`client create\`, \`client rotate-secret\`) goes alone to standard output, or
 with \`--out\` into a new file of mode 0600. \`coatcheck whoami\` says what one may do and what would grant the rest.

@@ -205,6 +205,33 @@ describe('a command that fails', () => {
     expect(said.code).to.equal(1);
   });
 
+  it('holds the certificate against --tls-server-name, where the broker is reached by another name', async () => {
+    const server = await serveTls(['broker.auth.svc']);
+    const list = (name: string) =>
+      run(['role', 'list', '--server', server, '--tls-server-name', name, ...ca()]);
+    const right = await list('broker.auth.svc');
+    expect(right.code, right.stderr).to.equal(0);
+    for (const name of [
+      'other.auth.svc',
+      'auth.svc',
+      '127.0.0.1',
+      'broker.auth.svc.evil.example',
+    ]) {
+      const wrong = await list(name);
+      expect(wrong.code, name).to.equal(1);
+      expect(wrong.stderr).to.contain('its certificate is for other names');
+    }
+    const untrusted = await run([
+      'role',
+      'list',
+      '--server',
+      server,
+      '--tls-server-name',
+      'broker.auth.svc',
+    ]);
+    expect(untrusted.stderr).to.contain('not trusted here');
+  });
+
   it('says that the certificate is for another name, or has expired', async () => {
     const named = await run([
       'role',
