@@ -1,7 +1,7 @@
 // Secrets of registered clients: made here, kept as argon2id hashes (RFC 9106) in PHC form, compared here. What was
 // compared once is remembered under a key of this process, because introspection asks thousands of times a second and
 // one comparison takes 30 ms and 19 MiB on purpose.
-import { argon2, createHmac, timingSafeEqual } from 'node:crypto';
+import { argon2, hash as hashOnce, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../common/clock.ts';
 import { Secret } from '../common/secret.ts';
 import { BrokerError } from './errors.ts';
@@ -54,7 +54,8 @@ export function createSecretChecker(deps: {
   readonly key: Uint8Array;
   readonly clock: Clock;
 }): SecretChecker {
-  const { key, clock } = deps;
+  const { clock } = deps;
+  const key = Buffer.from(deps.key).toString('hex');
   const limiter = createLimiter({ ...LIMITS, clock });
   // Good ones only: remembering bad ones would let a flood push the good ones out. First is least recently used.
   const remembered = new Map<string, number>();
@@ -80,10 +81,9 @@ export function createSecretChecker(deps: {
     isOneOf: async (hashes, secret) => {
       if (secret.reveal().length > MAX_SECRET_LENGTH) return false;
       for (const hash of hashes) {
-        // The hash is part of the name: a secret that was taken away is forgotten with it.
-        const name = createHmac('sha256', key)
-          .update(`${hash}\n${secret.reveal()}`)
-          .digest('base64');
+        // The hash is part of the name: a secret that was taken away is forgotten with it. No HMAC, which costs 17 µs
+        // where this costs one: nobody sees a name or can make one longer.
+        const name = hashOnce('sha256', `${key}\n${hash}\n${secret.reveal()}`, 'base64');
         if (isRemembered(name)) return true;
         if (await compareOnce(name, () => isHashOf(hash, secret))) return true;
       }
