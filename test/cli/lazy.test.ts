@@ -9,12 +9,7 @@ import { build, type Plugin } from 'esbuild';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 /** What costs: each would add 20 to 200 ms, and megabytes, to a start. */
-const HEAVY = [
-  'pg',
-  'kysely',
-  '@bufbuild/cel',
-  '@opentelemetry/sdk-node',
-];
+const HEAVY = ['pg', 'kysely', '@bufbuild/cel', '@opentelemetry/sdk-node'];
 
 const AFTER_SETTINGS = HEAVY.filter((name) => name !== '@bufbuild/cel');
 
