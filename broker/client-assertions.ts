@@ -17,8 +17,8 @@ export const ASSERTION_ALGORITHMS: readonly SigningAlgorithm[] = [
 export const MAX_ASSERTION_SECONDS = 300;
 const LEEWAY_SECONDS = 10;
 const MAX_ID_LENGTH = 256;
-/** Some 16 MiB: more assertions than a broker can verify within their life. */
-const MAX_REMEMBERED = 100_000;
+/** Some 8 MiB. Of each client, so that none of them can lock out the others; there are as many as were registered. */
+const MAX_REMEMBERED = 50_000;
 
 export interface AssertionChecker {
   /** The client that an assertion says it is from; nothing of it is believed yet. @throws BrokerError */
@@ -35,22 +35,30 @@ export interface AssertionDeps {
   /** Any one of them is us: the issuer and the token endpoint (RFC 7523 §3). */
   readonly audiences: readonly string[];
   readonly clock: Clock;
+  /** Bound on what is remembered of each client. */
+  readonly maxRemembered?: number;
 }
 
-export function createAssertionChecker({ audiences, clock }: AssertionDeps): AssertionChecker {
-  // `jti` by client, until its assertion has ended. A Map keeps the order, and all live equally long at most.
-  const used = new Map<string, number>();
+export function createAssertionChecker(deps: AssertionDeps): AssertionChecker {
+  const { audiences, clock, maxRemembered = MAX_REMEMBERED } = deps;
+  // By client its `jti`, until its assertion has ended. A Map keeps the order, and all live equally long at most.
+  const usedBy = new Map<string, Map<string, number>>();
 
-  function useOnce(name: string, until: number): void {
+  function useOnce(client: string, { jti, until }: { jti: string; until: number }): void {
     const now = nowSeconds(clock);
+    const used = usedBy.get(client) ?? new Map<string, number>();
+    usedBy.set(client, used);
     for (const [one, end] of used) {
       if (end > now) break;
       used.delete(one);
     }
-    if ((used.get(name) ?? 0) > now) throw refuse('the assertion was used before');
-    if (used.size >= MAX_REMEMBERED)
-      throw new BrokerError('too_many_requests', 'too many client assertions are remembered');
-    used.set(name, until);
+    if ((used.get(jti) ?? 0) > now) throw refuse('the assertion was used before');
+    if (used.size >= maxRemembered)
+      throw new BrokerError(
+        'too_many_requests',
+        'too many assertions of the client are remembered',
+      );
+    used.set(jti, until);
   }
 
   return {
@@ -71,7 +79,7 @@ export function createAssertionChecker({ audiences, clock }: AssertionDeps): Ass
       const until = checkTimes(token.payload, nowSeconds(clock));
       if (typeof jti !== 'string' || jti === '' || jti.length > MAX_ID_LENGTH)
         throw refuse('jti is not a short text');
-      useOnce(`${id}\n${jti}`, until);
+      useOnce(id, { jti, until });
     },
   };
 }

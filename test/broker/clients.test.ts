@@ -237,6 +237,20 @@ describe('client assertions', () => {
     expect(await check(assert({ jti: 'y' }, { signer: rs256 }), 'ci', checker)).to.be.a('string');
     expect(await check(assert({ jti: 'y' }), 'ci', checker)).to.equal(undefined);
   });
+
+  it('are remembered within a bound of each client, so that none locks out another', async () => {
+    const checker = createAssertionChecker({ audiences: AUDIENCES, clock, maxRemembered: 3 });
+    const asked = async (id: string, claims: Claims = {}) =>
+      check(assert({ iss: id, sub: id, ...claims }), id, checker);
+    const first = [await asked('ci'), await asked('ci'), await asked('ci', { jti: 'same' })];
+    expect(first).to.deep.equal([undefined, undefined, undefined]);
+    expect(await asked('ci')).to.equal('too_many_requests');
+    expect(await asked('ci', { jti: 'same' })).to.equal('client_unauthenticated');
+    // Another client may use the same jti.
+    expect(await asked('cd', { jti: 'same' })).to.equal(undefined);
+    await clock.advance(72_000);
+    expect(await asked('ci')).to.equal(undefined);
+  });
 });
 
 describe('registered clients', () => {
