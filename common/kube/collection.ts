@@ -5,7 +5,8 @@ import { type Clock, type Random, systemRandom } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { KubeClient } from './client.ts';
 import { KubeError } from './error.ts';
-import { isKubeObject, type KubeObject, readWatchEvents, type WatchEvent } from './watch-stream.ts';
+import { listObjects } from './list.ts';
+import { type KubeObject, readWatchEvents, type WatchEvent } from './watch-stream.ts';
 
 export interface CollectionOptions<T> {
   readonly client: Pick<KubeClient, 'get' | 'open'>;
@@ -17,9 +18,19 @@ export interface CollectionOptions<T> {
   readonly metadataOnly?: boolean;
   /** After a list, and after each event that changed something. */
   readonly onChange?: () => void;
+  /** Each item that came, changed or went, by an event or by a later list; the first list tells none. */
+  readonly onItem?: (change: ItemChange<T>) => void;
+  /** After a list that is not the first: what came and went before it was never seen. */
+  readonly onRelist?: () => void;
   readonly clock: Clock;
   readonly random?: Random;
   readonly log: Logger;
+}
+
+/** One key: absent `before`, it came; absent `after`, it went. Both may be different objects of one name. */
+export interface ItemChange<T> {
+  readonly before?: T;
+  readonly after?: T;
 }
 
 /** What is known may be old. */
@@ -44,9 +55,6 @@ export interface Collection<T> {
   stop(): Promise<void>;
 }
 
-const PAGE = 250;
-/** Of one page; roles and metadata are a few KiB each. */
-const MAX_PAGE_BYTES = 64 * 1024 * 1024;
 /** The server ends a watch after this; it is opened again with the credential that is on the disk then. */
 const WATCH_SECONDS = 300;
 const GONE = 410;
@@ -59,6 +67,7 @@ const TROUBLE_LOGGED_EVERY_MS = 60_000;
 /** Makes the mirror; nothing is asked before `start`. */
 export function createCollection<T>(options: CollectionOptions<T>): Collection<T> {
   const { client, path, toItem, clock, log, random = systemRandom } = options;
+  const withMetadata = options.metadataOnly ? { metadataOnly: true } : {};
   const stopping = new AbortController();
   const firstTry = Promise.withResolvers<void>();
   let items: Map<string, T> = new Map();
@@ -72,22 +81,23 @@ export function createCollection<T>(options: CollectionOptions<T>): Collection<T
 
   async function list(): Promise<void> {
     const next = new Map<string, T>();
-    let resume = '';
-    do {
-      const query = `limit=${PAGE}${resume && `&continue=${encodeURIComponent(resume)}`}`;
-      const page = parseList(
-        await client.get(`${path}?${query}`, {
-          maxBytes: MAX_PAGE_BYTES,
-          ...(options.metadataOnly && { accept: METADATA_LIST }),
-        }),
-      );
-      for (const object of page.items) next.set(toKey(object), toItem(object));
-      version = page.resourceVersion;
-      resume = page.resume;
-    } while (resume !== '' && !stopping.signal.aborted);
+    version = await listObjects({ client, path, signal: stopping.signal, ...withMetadata }, (one) =>
+      next.set(toKey(one), toItem(one)),
+    );
+    const before = items;
     items = next;
+    if (isLoaded) tellDifferences(before, next);
     isLoaded = true;
     options.onChange?.();
+  }
+
+  function tellDifferences(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): void {
+    const { onItem, onRelist } = options;
+    if (onItem) {
+      for (const [key, item] of before) if (!after.has(key)) onItem({ before: item });
+      for (const [key, item] of after) onItem(toChange(before.get(key), item));
+    }
+    onRelist?.();
   }
 
   async function watch(): Promise<void> {
@@ -113,8 +123,12 @@ export function createCollection<T>(options: CollectionOptions<T>): Collection<T
     const { resourceVersion } = object.metadata;
     if (resourceVersion !== undefined) version = resourceVersion;
     if (type === 'BOOKMARK') return;
-    if (type === 'DELETED') items.delete(toKey(object));
-    else items.set(toKey(object), toItem(object));
+    const key = toKey(object);
+    const before = items.get(key);
+    const after = type === 'DELETED' ? undefined : toItem(object);
+    if (after === undefined) items.delete(key);
+    else items.set(key, after);
+    options.onItem?.(toChange(before, after));
     options.onChange?.();
   }
 
@@ -181,35 +195,11 @@ export function createCollection<T>(options: CollectionOptions<T>): Collection<T
   };
 }
 
-const META = 'g=meta.k8s.io;v=v1';
-const METADATA_LIST = `application/json;as=PartialObjectMetadataList;${META}`;
-const METADATA = `application/json;as=PartialObjectMetadata;${META}`;
-
-interface Page {
-  readonly items: readonly KubeObject[];
-  readonly resourceVersion: string;
-  readonly resume: string;
+function toChange<T>(before: T | undefined, after: T | undefined): ItemChange<T> {
+  return { ...(before !== undefined && { before }), ...(after !== undefined && { after }) };
 }
 
-function parseList(text: string): Page {
-  const list = parse(text);
-  const { resourceVersion, continue: resume = '' } = Object(list.metadata) as Record<
-    string,
-    unknown
-  >;
-  const { items } = list;
-  if (!Array.isArray(items) || !items.every(isKubeObject) || typeof resourceVersion !== 'string')
-    throw new KubeError('unavailable', 'answered something that is no list');
-  return { items, resourceVersion, resume: String(resume) };
-}
-
-function parse(text: string): Record<string, unknown> {
-  try {
-    return Object(JSON.parse(text)) as Record<string, unknown>;
-  } catch {
-    throw new KubeError('unavailable', 'answered something that is not JSON');
-  }
-}
+const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 
 function toKey({ metadata: { namespace, name } }: KubeObject): string {
   return namespace === undefined ? name : `${namespace}/${name}`;

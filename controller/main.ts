@@ -1,0 +1,199 @@
+// `coatcheck controller`: the process. Reads the settings, watches pods and ServiceAccounts, acts while it holds the Lease,
+// gives it back. The only place of this program that builds things.
+import { randomUUID } from 'node:crypto';
+import { type Clock, type Random, systemClock, systemRandom } from '../common/clock.ts';
+import type { Command, CommandIo } from '../common/command.ts';
+import { listenOperations } from '../common/http.ts';
+import { createKubeClient, type KubeClient } from '../common/kube/client.ts';
+import { type Collection, createCollection } from '../common/kube/collection.ts';
+import { createLogger, type Logger } from '../common/log.ts';
+import { EXIT_FAILURE, exitOnSignal } from '../common/process.ts';
+import { describeFlags, EXIT_BAD_SETTINGS, SettingsError } from '../common/settings.ts';
+import { createBrokerClient } from './broker-client.ts';
+import { PODS_PATH, SERVICE_ACCOUNTS_PATH, takeCensus } from './census.ts';
+import { findDeadAccounts, findDeadPods } from './deaths.ts';
+import { createLease } from './lease.ts';
+import { type ControllerMetrics, createMetrics } from './metrics.ts';
+import {
+  createPodTrimmer,
+  type TrackedPod,
+  type TrackedServiceAccount,
+  toTrackedServiceAccount,
+} from './pods.ts';
+import { findReplicas, toReplicaName } from './replicas.ts';
+import { createReporter, type Reporter } from './reporter.ts';
+import {
+  CONTROLLER_SETTINGS,
+  type ControllerSettings,
+  readControllerSettings,
+} from './settings.ts';
+
+export interface ControllerDeps {
+  readonly settings: ControllerSettings;
+  readonly clock: Clock;
+  /** Its time is never put back. */
+  readonly steadyClock: Clock;
+  readonly random: Random;
+  readonly newId: () => string;
+  readonly log: Logger;
+}
+
+export interface RunningController {
+  /** `http://…`, where `/readyz` is. */
+  readonly operationsUrl: string;
+  isLeading(): boolean;
+  /** Ends what is under way, gives the Lease back. */
+  stop(): Promise<void>;
+}
+
+/** Starts the controller; resolves when its operations port answers. */
+export async function startController(deps: ControllerDeps): Promise<RunningController> {
+  const { settings, clock, log } = deps;
+  const metrics = createMetrics();
+  const { apiServerUrl: url, apiServerCaFile: caFile, apiServerTokenFile: tokenFile } = settings;
+  const client = createKubeClient({ url, caFile, tokenFile });
+  const reporter = createOurReporter(deps, { client, metrics });
+  const { pods, accounts } = createCollections(deps, { client, reporter, onList: startLease });
+  const lease = createLease({
+    ...{ client, log, random: deps.random, clock: deps.steadyClock, wallClock: clock },
+    namespace: settings.namespace,
+    name: settings.leaseName,
+    identity: `${settings.identity}_${deps.newId()}`,
+    lead: (signal) => reporter.lead(signal),
+  });
+  metrics.follow({
+    isLeading: lease.isHeld,
+    countPods: () => pods.items.size,
+    countServiceAccounts: () => accounts.items.size,
+    isWatching: (name) => isWatching(name === 'pods' ? pods : accounts),
+    countQueued: reporter.countQueued,
+    findSetAge: () => {
+      const takenAt = reporter.findSetTime();
+      return lease.isHeld() && takenAt !== undefined ? (clock.now() - takenAt) / 1000 : undefined;
+    },
+  });
+  let isStopping = false;
+  let isStarted = false;
+  const operations = await listenOperations({
+    address: settings.operationsListen,
+    findObstacles: () => [
+      ...(isStopping ? ['the process is stopping'] : []),
+      ...(pods.isLoaded() ? [] : ['pods are not listed yet']),
+      ...(accounts.isLoaded() ? [] : ['ServiceAccounts are not listed yet']),
+    ],
+    renderMetrics: async () => ({
+      contentType: metrics.registry.contentType,
+      body: await metrics.registry.metrics(),
+    }),
+  });
+  pods.start();
+  accounts.start();
+  return {
+    operationsUrl: operations.url,
+    isLeading: lease.isHeld,
+    stop: async () => {
+      isStopping = true;
+      await lease.stop();
+      await Promise.all([pods.stop(), accounts.stop()]);
+      client.close();
+      await operations.drain(0);
+    },
+  };
+
+  // Not before everything is known once: whoever acts must see who dies from its first moment on.
+  function startLease(): void {
+    if (isStarted || isStopping || !pods.isLoaded() || !accounts.isLoaded()) return;
+    isStarted = true;
+    lease.start();
+  }
+}
+
+function createOurReporter(
+  { settings, clock, random, log }: ControllerDeps,
+  { client, metrics }: { client: KubeClient; metrics: ControllerMetrics },
+): Reporter {
+  const { brokerUrl, brokersService, brokerCaFile: caFile, cluster, tokenFile } = settings;
+  const name = toReplicaName(brokerUrl, brokersService);
+  return createReporter({
+    findReplicas: () => findReplicas(name),
+    createClient: (address) =>
+      createBrokerClient({ url: brokerUrl, address, cluster, caFile, tokenFile }),
+    takeCensus: (signal) => takeCensus({ client, clock, signal }),
+    liveSetSeconds: settings.liveSetSeconds,
+    metrics,
+    clock,
+    random,
+    log,
+  });
+}
+
+interface Watched {
+  readonly pods: Collection<TrackedPod>;
+  readonly accounts: Collection<TrackedServiceAccount>;
+}
+
+function createCollections(
+  { settings, clock, random, log }: ControllerDeps,
+  around: { client: KubeClient; reporter: Reporter; onList: () => void },
+): Watched {
+  const { client, reporter, onList: onChange } = around;
+  const shared = { client, clock, random, log, onChange, onRelist: () => reporter.takeSets() };
+  return {
+    pods: createCollection({
+      ...shared,
+      path: PODS_PATH,
+      toItem: createPodTrimmer(settings.prefix),
+      onItem: (change) => reporter.report('Pod', findDeadPods(change)),
+    }),
+    accounts: createCollection({
+      ...shared,
+      path: SERVICE_ACCOUNTS_PATH,
+      toItem: toTrackedServiceAccount,
+      metadataOnly: true,
+      onItem: (change) => reporter.report('ServiceAccount', findDeadAccounts(change)),
+    }),
+  };
+}
+
+function isWatching(collection: Watched[keyof Watched]): boolean {
+  return collection.isLoaded() && collection.findTrouble() === undefined;
+}
+
+/** Starts the process; resolves when it listens (it then stays), or with the exit code of what is wrong. */
+async function run(args: readonly string[], io: CommandIo): Promise<number> {
+  try {
+    const settings = readControllerSettings({ args, environment: io.environment });
+    const log = createLogger({ level: settings.logLevel, process: 'controller' });
+    const controller = await startController({
+      settings,
+      clock: systemClock,
+      steadyClock: { now: () => performance.now(), sleep: systemClock.sleep },
+      random: systemRandom,
+      newId: randomUUID,
+      log,
+    });
+    exitOnSignal(log, () => controller.stop());
+    log.info({ operationsUrl: controller.operationsUrl }, 'controller is watching');
+    return 0;
+  } catch (error) {
+    if (error instanceof SettingsError) {
+      io.stderr(`coatcheck controller: ${error.message}\n`);
+      return EXIT_BAD_SETTINGS;
+    }
+    io.stderr(`coatcheck controller: could not start: ${(error as Error).message}\n`);
+    return EXIT_FAILURE;
+  }
+}
+
+export const command: Command = {
+  describe: "the cluster's side: tells the brokers which pods and ServiceAccounts are dead",
+  help: () => `coatcheck controller [flags]
+
+Watches the pods and ServiceAccounts of its cluster and tells every replica of the broker who died, and now and then who
+lives, so that the tokens of the dead are dead. Several may run; one acts, the one that holds the Lease.
+
+Flags
+${describeFlags(CONTROLLER_SETTINGS)}
+`,
+  run,
+};

@@ -1,0 +1,130 @@
+// The settings of the controller: which cluster it speaks for, where the brokers are, where its credentials are.
+import { LOG_LEVELS } from '../common/log.ts';
+import { DEFAULT_PREFIX } from '../common/protocol/pod.ts';
+import {
+  integer,
+  type ListenAddress,
+  listenAddress,
+  oneOf,
+  optional,
+  parseListenAddress,
+  path,
+  readSettings,
+  type Setting,
+  SettingsError,
+  type SettingsOf,
+  type SettingsSource,
+  text,
+  url,
+} from '../common/settings.ts';
+
+const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+export const CONTROLLER_SETTINGS = {
+  cluster: text({
+    doc: 'Name of this cluster in the table of the broker',
+    default: 'main',
+    pattern: LABEL,
+    allowed: 'a DNS label: lower-case letters, digits and dashes, at most 63',
+  }),
+  brokerUrl: url({ doc: 'URL of the broker; also the name that its certificate must have' }),
+  brokersService: optional(
+    service(
+      'Name and port behind which every address is one replica of the broker (a headless Service); the host of the URL unless set',
+    ),
+  ),
+  brokerCaFile: optional(
+    path({
+      doc: "PEM file of the authorities that sign the broker's certificate; read for each request. The public ones unless set",
+    }),
+  ),
+  tokenFile: path({
+    doc: "File of our ServiceAccount token for the broker's audience coatcheck-control; read for each request",
+    default: '/var/run/secrets/coatcheck/token',
+  }),
+  apiServerUrl: url({
+    doc: 'URL of the API server of this cluster',
+    default: 'https://kubernetes.default.svc',
+  }),
+  apiServerCaFile: path({
+    doc: 'PEM file of its authorities; read for each request',
+    default: `${ACCOUNT}/ca.crt`,
+  }),
+  apiServerTokenFile: path({
+    doc: 'File of our token for it; read for each request',
+    default: `${ACCOUNT}/token`,
+  }),
+  prefix: text({
+    doc: 'Prefix of our annotations, with its slash',
+    default: DEFAULT_PREFIX,
+    pattern: /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\/$/,
+    allowed: 'a DNS name and a slash, like auth.example.io/',
+  }),
+  namespace: text({
+    doc: 'Namespace of the Lease',
+    pattern: LABEL,
+    allowed: 'a name of a namespace',
+  }),
+  leaseName: text({
+    doc: 'Name of the Lease: of all controllers that use it, one acts at a time',
+    default: 'coatcheck-controller',
+    pattern: /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
+    allowed: 'lower-case letters, digits, dashes and dots',
+  }),
+  identity: text({
+    doc: 'First part of the name under which the Lease is held, the name of the pod; a random part follows',
+    default: 'controller',
+    pattern: /^[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?$/,
+    allowed: 'a name of a pod',
+  }),
+  liveSetSeconds: integer({
+    doc: 'How often everything that lives is listed and sent to every broker',
+    default: 300,
+    min: 30,
+    max: 3600,
+  }),
+  operationsListen: listenAddress({
+    doc: 'Where /livez, /readyz and /metrics are answered, over plain HTTP',
+    default: { host: '::', port: 8082 },
+  }),
+  logLevel: oneOf({ doc: 'Least level of log lines', values: LOG_LEVELS, default: 'info' }),
+} as const;
+
+export type ControllerSettings = SettingsOf<typeof CONTROLLER_SETTINGS>;
+
+/** The settings of the process. @throws SettingsError with every problem. */
+export function readControllerSettings(source: SettingsSource): ControllerSettings {
+  const { settings, operands } = readSettings(CONTROLLER_SETTINGS, source, findConflicts);
+  if (operands.length > 0) {
+    throw new SettingsError(operands.map(() => 'the controller takes no arguments but flags'));
+  }
+  return settings;
+}
+
+function findConflicts({
+  brokerUrl,
+  apiServerUrl,
+}: Partial<ControllerSettings>): readonly string[] {
+  const toProblem = (name: string) =>
+    `${name} must be https, or on a loopback address: it is sent a ServiceAccount token`;
+  return [
+    ...(isPlainAndRemote(brokerUrl) ? [toProblem('COATCHECK_BROKER_URL')] : []),
+    ...(isPlainAndRemote(apiServerUrl) ? [toProblem('COATCHECK_API_SERVER_URL')] : []),
+  ];
+}
+
+function isPlainAndRemote(value: string | undefined): boolean {
+  if (value === undefined) return false;
+  const { protocol, hostname } = new URL(value);
+  return protocol === 'http:' && !/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
+}
+
+function service(doc: string): Setting<ListenAddress> {
+  const parse = (value: string): ListenAddress => {
+    const address = parseListenAddress(value);
+    if (address.host === '::' || address.port === 0) throw new Error('must be name:port');
+    return address;
+  };
+  return { kind: 'name:port', doc, parse };
+}
