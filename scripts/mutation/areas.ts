@@ -73,11 +73,13 @@ export const PARTS: readonly Part[] = [
     'test/broker/identity/liveness.test.ts',
     'test/broker/identity/review.test.ts',
     'test/broker/identity/review-answer.test.ts',
+    'test/broker/identity/review-cache.test.ts',
     'test/attacks/review.test.ts',
   ]),
   toIdentity('table', '{address,cluster-review,clusters,oidc-issuer}', [
     'test/broker/identity/clusters.test.ts',
     'test/broker/identity/oidc-issuer.test.ts',
+    'test/broker/identity/oidc-keys.test.ts',
   ]),
   toRoles('documents', '{claim-names,duration,limits,role,schema,subject-schema,token-schema}', [
     'test/broker/roles/schema.test.ts',
