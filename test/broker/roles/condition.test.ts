@@ -341,9 +341,13 @@ describe('the cost of a condition', () => {
     `${'claims.text + '.repeat(140)}'' == 'a'`,
   ];
   for (const text of nasty) {
-    it(`is a deny within milliseconds: ${text.slice(0, 90)}`, () => {
+    it(`ends in a deny: ${text.slice(0, 90)}`, () => {
       const result = evaluate(text);
       expect(result).to.deep.equal({ ok: false, got: 'error: the condition takes too many steps' });
+    });
+
+    it(`is a deny within milliseconds: ${text.slice(0, 90)}`, () => {
+      evaluate(text);
       // The first time compiles the evaluator itself. Far above what it takes, because other suites run beside this one.
       const times = Array.from({ length: 5 }, () => {
         const started = performance.now();
