@@ -24,6 +24,8 @@ export interface IssuerContext {
   readonly objects: LocalObjects;
   readonly clock: Clock;
   readonly newUid: () => string;
+  /** Told of each death before it is answered, as a controller would. */
+  readonly onPodDeath: (uid: string) => Promise<void>;
 }
 
 export interface LocalIssuer {
@@ -38,6 +40,7 @@ export interface LocalIssuerOptions {
   baseUrl: string;
   clock?: Clock;
   newUid?: () => string;
+  onPodDeath?: IssuerContext['onPodDeath'];
   /** One of its own unless given: making one takes a tenth of a second. */
   key?: IssuerKey;
 }
@@ -47,6 +50,7 @@ export function createLocalIssuer({
   baseUrl,
   clock,
   newUid,
+  onPodDeath,
   key,
 }: LocalIssuerOptions): LocalIssuer {
   const issuer = `${baseUrl}${ISSUER_PATH}`;
@@ -57,6 +61,7 @@ export function createLocalIssuer({
     objects: new LocalObjects(newUid ?? randomUUID),
     clock: clock ?? systemClock,
     newUid: newUid ?? randomUUID,
+    onPodDeath: onPodDeath ?? (() => Promise.resolve()),
   };
   return {
     issuer,
@@ -148,10 +153,11 @@ const ROUTES: readonly Route[] = [
   {
     method: 'DELETE',
     path: new RegExp(`^${PODS}/(?<name>[^/]+)$`),
-    handle: ({ objects }, { namespace, name }) => ({
-      code: 200,
-      body: toPodObject(objects.deletePod(namespace, name), objects.node.name),
-    }),
+    handle: async ({ objects, onPodDeath }, { namespace, name }) => {
+      const pod = objects.deletePod(namespace, name);
+      await onPodDeath(pod.uid);
+      return { code: 200, body: toPodObject(pod, objects.node.name) };
+    },
   },
 ];
 

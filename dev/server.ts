@@ -99,7 +99,15 @@ async function startParts(options: DevOptions, parts: Parts): Promise<Omit<Runni
     { address: options.listen },
   );
   parts.server = server;
-  const issuer = createLocalIssuer({ baseUrl: server.url, clock: options.clock });
+  const { clock } = options;
+  const issuer = createLocalIssuer({
+    baseUrl: server.url,
+    clock,
+    onPodDeath: async (uid) => {
+      const dead = [{ kind: 'Pod' as const, uid, diedAt: clock.now() }];
+      await parts.broker?.deaths.reportDead(DEV_CLUSTER, dead);
+    },
+  });
   const { store: choice, bootstrapToken: given } = options;
   const administrator = findAdministrator(given, { store: choice, scratch });
   if (administrator) parts.administrator = administrator;

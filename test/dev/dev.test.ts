@@ -72,6 +72,16 @@ describe('coatcheck dev', () => {
       expect(dev.output.stderr).to.contain('name: payments-checkout');
     });
 
+    it('hears of a pod’s death: its tokens get nothing from then on, those of the next pod of its name do', async () => {
+      const token = await getSubjectToken('checkout');
+      expect((await exchange(token)).status).to.equal(200);
+      const pod = `${url}/dev/kube/api/v1/namespaces/shop/pods/checkout-1`;
+      expect((await fetch(pod, { method: 'DELETE' })).status).to.equal(200);
+      const { status, body } = await exchange(token);
+      expect([status, body.reason]).to.deep.equal([400, 'token_refused']);
+      expect((await exchange(await getSubjectToken('checkout'))).status).to.equal(200);
+    });
+
     it('exchanges a token of the local issuer for one that verifies by its published keys', async () => {
       const { status, body } = await exchange(await getSubjectToken('checkout'));
       expect(status).to.equal(200);

@@ -3,6 +3,12 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
+import {
+  type Cluster,
+  parseClusters,
+  parseControllerIdentity,
+  withController,
+} from '../../../broker/identity/clusters.ts';
 import type { Identity, WorkloadIdentity } from '../../../broker/identity/identity.ts';
 import {
   COVERED_AFTER_MS,
@@ -88,6 +94,55 @@ function createModel(time: FakeClock) {
     },
   };
 }
+
+describe('the identity of a controller', () => {
+  for (const text of ['', 'a', 'a/', '/b', 'a/b/c', 'a/*', 'A/b', 'a /b', 'a/b\n', '-a/b'])
+    it(`is not ${JSON.stringify(text)}`, () => {
+      expect(() => parseControllerIdentity(text)).to.throw('NAMESPACE/SERVICEACCOUNT');
+    });
+
+  const parse = (own: object, other: object = {}) =>
+    parseClusters(
+      JSON.stringify({
+        clusters: [
+          { name: 'own', kind: 'kubernetes', own: true, issuer: 'https://own.example', ...own },
+          {
+            name: 'edge',
+            kind: 'kubernetes',
+            issuer: 'https://edge.example',
+            keys: { file: 'keys.json' },
+            ...other,
+          },
+        ],
+      }),
+      { file: '/clusters.yaml' },
+    );
+  const named = { namespace: 'coatcheck', serviceAccount: 'controller' };
+  const given = parseControllerIdentity('other/ctl.1');
+  const findControllers = (clusters: readonly Cluster[]) =>
+    clusters.map((one) => (one.kind === 'kubernetes' ? one.controller : undefined));
+
+  it('is that of the entry, then of the setting for the own cluster, and nobody’s for others', () => {
+    expect(given).to.deep.equal({ namespace: 'other', serviceAccount: 'ctl.1' });
+    expect(findControllers(withController(parse({ controller: named }), given))).to.deep.equal([
+      named,
+      undefined,
+    ]);
+    expect(findControllers(withController(parse({}, { controller: named }), given))).to.deep.equal([
+      given,
+      named,
+    ]);
+    expect(findControllers(withController(parse({}), undefined))).to.deep.equal([
+      undefined,
+      undefined,
+    ]);
+  });
+
+  for (const controller of [{ namespace: 'a' }, { ...named, serviceAccount: '*' }, 'a/b'])
+    it(`is not ${JSON.stringify(controller)} in the clusters table`, () => {
+      expect(() => parse({ controller })).to.throw('controller');
+    });
+});
 
 describe('liveness', () => {
   let clock: FakeClock;
