@@ -93,6 +93,8 @@ function sweepTokens(core: Core, before: number): Promise<number> {
               .selectFrom('coatcheck_tokens')
               .select('seq')
               .where('expires_at', '<=', before)
+              // By the index also where the database has no statistics yet.
+              .orderBy('expires_at')
               .limit(limit),
           )
           .executeTakeFirst();
