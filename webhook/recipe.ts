@@ -25,8 +25,8 @@ import { toStatusText } from './status.ts';
 import type { Target } from './targets.ts';
 import { toVolumes } from './volumes.ts';
 
-/** A Deployment's pods have one recipe; a cluster's busy Deployments are fewer. */
-const MOST_RECIPES = 64;
+/** Pods of Deployments that ask for the same have one recipe; more are busy at a time in no cluster. 13 MiB at worst. */
+const MOST_RECIPES = 128;
 /** Of each kind in one recipe: pods that differ in their containers, uid or resources. */
 const MOST_VARIANTS = 4;
 

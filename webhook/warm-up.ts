@@ -87,7 +87,7 @@ function listReviews(prefix: string): readonly Buffer[] {
 }
 
 // More than the injection remembers (recipe.ts), so that each is new to it when its turn comes again.
-const STRANGERS = 200;
+const STRANGERS = 300;
 
 /** Pods of as many Deployments: after a start nearly every pod is the first of its kind. */
 function listStrangers(prefix: string): readonly Buffer[] {
