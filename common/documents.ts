@@ -73,15 +73,22 @@ export type CheckedValue<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** Checks a value by a schema and tells each problem with its place. */
+/** They go into answers, log lines and statuses, and somebody's document may have a hundred thousand. */
+const MAX_PROBLEMS = 100;
+const MAX_UNKNOWN_FIELDS = 20;
+
+/** Checks a value by a schema and tells each problem with its place, a hundred at most. */
 export function checkValue<T>(schema: z.ZodType<T>, value: unknown): CheckedValue<T> {
   const result = schema.safeParse(value, { error: explain });
   if (result.success) return { ok: true, value: result.data };
-  const problems = result.error.issues.map((issue) => ({
+  const { issues } = result.error;
+  const problems = issues.slice(0, MAX_PROBLEMS).map((issue) => ({
     path: toPath(issue.path),
     problem: issue.message,
   }));
-  return { ok: false, problems };
+  if (issues.length <= MAX_PROBLEMS) return { ok: false, problems };
+  const rest = { path: '', problem: `${issues.length - MAX_PROBLEMS} more problems` };
+  return { ok: false, problems: [...problems, rest] };
 }
 
 /** Checks a value by a schema; each problem is `path: what is allowed` (`spec.subjects[0].namespace: is required`). */
@@ -126,9 +133,11 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
       return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.join(', ')}`;
     case 'unrecognized_keys': {
       const known = issue.inst instanceof z.ZodObject ? Object.keys(issue.inst.shape) : [];
-      return issue.keys
-        .map((key) => `unknown field ${key.slice(0, 100)}${didYouMean(key, known)}`)
-        .join(', ');
+      const told = issue.keys
+        .slice(0, MAX_UNKNOWN_FIELDS)
+        .map((key) => `unknown field ${key.slice(0, 100)}${didYouMean(key, known)}`);
+      const more = issue.keys.length - told.length;
+      return [...told, ...(more > 0 ? [`${more} more unknown fields`] : [])].join(', ');
     }
     case 'too_big':
       return `must be at most ${issue.maximum}${toUnit(issue.origin)}`;

@@ -562,6 +562,17 @@ describe('a role author, by size', () => {
     expect(problemsOf(nested(20))).to.deep.equal([]);
   });
 
+  it('fills no log, status or answer with thousands of things that are wrong', () => {
+    const many = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [`bad claim ${i}`, i]));
+    const claims = problemsOf(withToken({ claims: many(5000) }));
+    expect([claims.length, claims.at(-1)]).to.deep.equal([101, '4900 more problems']);
+    const [unknown = ''] = problemsOf(toDocument(many(5000)));
+    expect(unknown.length).to.be.below(4000);
+    expect(unknown).to.match(/unknown field bad claim 19, 4980 more unknown fields$/);
+    expect(problemsOf(withToken({ claims: many(100) }))).to.have.length(100);
+  });
+
   const context = { ownCluster: 'own' };
   const long = (name: string, count: number, length: number) =>
     parseRole(
@@ -626,13 +637,10 @@ describe('a role author, by size', () => {
       const startedAt = performance.now();
       const all = findOverlaps(roles, context);
       const [first, ...others] = roles;
-      const one = findOverlapsOf(first as Role, others, context);
+      findOverlapsOf(first as Role, others, context);
       // Minutes without a bound.
       expect(performance.now() - startedAt).to.be.below(10_000);
-      expect([all.isComplete, title.startsWith('the same') || !one.isComplete]).to.eql([
-        false,
-        true,
-      ]);
+      expect(all.isComplete).to.equal(false);
       expect(findOverlaps([near('a'), near('b')], context).isComplete).to.equal(true);
     });
   }
