@@ -32,6 +32,11 @@ export const REASONS: readonly ReasonRule[] = [
       { file: 'broker/roles/role-index.ts' },
       { file: 'broker/roles/glob.ts', text: /isSameAsFarAsWritten|a\.slice\(0, head\)/ },
       { file: 'broker/roles/report.ts', text: /isSameList|a\.length === b\.length/ },
+      {
+        file: 'broker/identity/review-cache.ts',
+        text: /accepted\.(delete|set)|map\.delete|put\(accepted/,
+      },
+      { file: 'broker/identity/reviewer.ts', text: /flights/ },
     ],
   },
   {
@@ -56,7 +61,25 @@ export const REASONS: readonly ReasonRule[] = [
         text: /json\.indexOf|json\.charAt|filter\(isNested\)|next < json/,
       },
       { mutator: 'OptionalChaining' },
+      {
+        file: 'broker/identity/review-cache.ts',
+        text: /identity\.pod|if \(pod\)|podUid|serviceAccountUid|oldest/,
+      },
+      { file: 'broker/identity/{review-cache,reviewer}.ts', mutator: 'AssignmentOperator' },
+      {
+        file: 'broker/identity/{clusters,cluster-review,reviewer}.ts',
+        text: /=== undefined \?|!== undefined|^\.\.\.\(/,
+      },
+      {
+        file: 'broker/roles/condition/*.ts',
+        text: /keyKind|case 'constExpr'|kind\.value|^case |\^\\\./,
+      },
+      { file: 'broker/roles/condition/variables.ts' },
+      { file: 'broker/identity/review-answer.ts', mutator: 'ArrayDeclaration' },
       { file: 'broker/roles/duration.ts', text: /typeof text/ },
+      { file: 'broker/identity/address.ts' },
+      { file: 'broker/identity/clusters.ts', text: /own === 0|const pace|kind === 'oidc'/ },
+      { file: 'broker/identity/validate.ts', text: /TypeError/ },
       {
         file: 'broker/roles/{schema,token-schema,subject-schema,claim-names,selector,resolve}.ts',
         mutator: 'ArrayDeclaration',
@@ -68,12 +91,16 @@ export const REASONS: readonly ReasonRule[] = [
     at: [
       { file: 'broker/identity/jose.ts', text: /first < 1|typeof alg|catch|typeof value/ },
       {
+        file: 'broker/identity/review-answer.ts',
+        text: /catch|not JSON|typeof status|list\.length === 1/,
+      },
+      {
         file: 'broker/identity/keys.ts',
         text: /catch|is not JSON|typeof value|isCurve|const fits|isForVerification/,
       },
       {
         file: 'broker/roles/token-schema.ts',
-        text: /typeof claims !== 'object'|seconds !== undefined/,
+        text: /typeof claims !== 'object'|seconds !== undefined|!== undefined &&/,
       },
     ],
   },
@@ -90,6 +117,11 @@ export const REASONS: readonly ReasonRule[] = [
         text: /findLoadedAt|hasUsableKeys|usableKeys|findObstacles|\.map\(|findUsable\(\)\)|clusters$/,
       },
       { file: 'broker/roles/{report,lint}.ts' },
+      { file: 'broker/roles/condition/*.ts', text: /fail\(|name\.slice|missing|const message/ },
+      { file: 'broker/roles/match.ts', text: /return fail/ },
+      { file: 'broker/identity/review-answer.ts', text: /got: |want: |scrubTokens|split\('\.'\)/ },
+      { file: 'broker/identity/clusters.ts', text: /const count = |^error: |problems\.map/ },
+      { file: 'broker/roles/sources/api.ts', text: /const facts|invalid\.length|log\./ },
       {
         file: 'broker/roles/registry.ts',
         text: /findings|MAX_|told|shadowed|NOT_COMPARED|isFirst|otherSubject/,
@@ -103,6 +135,14 @@ export const REASONS: readonly ReasonRule[] = [
       { file: 'broker/roles/overlap.ts' },
       { file: 'broker/roles/glob.ts', text: /work|next|reach|left|right/ },
       { file: 'broker/roles/selector.ts' },
+    ],
+  },
+  {
+    reason:
+      'What a step of a condition costs: a little more or less; that costly ones end in a deny is tested as a whole',
+    at: [
+      { file: 'broker/roles/condition/environment.ts' },
+      { file: 'broker/roles/condition/*.ts', text: /meter\.|walkAll\(|walk\(|once \+ 1|loop\./ },
     ],
   },
   {
@@ -122,6 +162,11 @@ export const REASONS: readonly ReasonRule[] = [
       { file: 'broker/identity/key-sources.ts' },
       { file: 'broker/roles/registry.ts' },
       { file: 'broker/roles/sources/*.ts' },
+      { file: 'broker/identity/{review-cache,reviewer,liveness}.ts' },
+      {
+        file: 'broker/identity/clusters.ts',
+        text: /ontroller|CONTROLLER|ControllerIdentity|readonly Cluster|clusters\.map|namespace, serviceAccount|NAMESPACE/,
+      },
     ],
   },
   {
