@@ -53,6 +53,19 @@ export async function alternate(
   }
 }
 
+/** A server without a reference: warmed up, then measured `rounds` times. */
+export async function repeat(
+  machine: Machine,
+  { server, job }: { server: Server; job: Contestant['job'] },
+  { rounds, warmUpSeconds, seconds }: Rounds,
+): Promise<readonly RoundResult[]> {
+  const runner = await createRunner(machine, { start: async () => server, job });
+  await runner.run(warmUpSeconds);
+  const results: RoundResult[] = [];
+  for (let round = 0; round < rounds; round++) results.push(await runner.run(seconds));
+  return results;
+}
+
 interface Runner {
   run(seconds: number): Promise<RoundResult>;
   stop(): Promise<void>;

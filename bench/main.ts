@@ -1,12 +1,14 @@
 // `make bench`: measures, prints the table, writes bench/results/latest.{md,json} and the table of docs/performance.md,
 // which has the method.
-// node bench/main.ts [--quick] [admission] [exchange] [start] [handler]
+// node bench/main.ts [--quick] [admission] [exchange] [opaque] [live-tokens] [start] [handler]
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { measureAdmission } from './lines/admission.ts';
 import { measureExchange } from './lines/exchange.ts';
 import { measureHandler } from './lines/handler.ts';
+import { measureLiveTokens } from './lines/live-tokens.ts';
+import { measureOpaque } from './lines/opaque.ts';
 import { measureStart } from './lines/start.ts';
 import { describeMachine } from './machine.ts';
 import type { Bench } from './programs.ts';
@@ -16,6 +18,8 @@ import { createWorkplace } from './workplace.ts';
 const LINES: Readonly<Record<string, (bench: Bench) => Promise<readonly Row[]>>> = {
   admission: measureAdmission,
   exchange: measureExchange,
+  opaque: measureOpaque,
+  'live-tokens': measureLiveTokens,
   start: measureStart,
   handler: measureHandler,
 };

@@ -35,8 +35,11 @@ export function startWebhook(bench: Bench): Promise<Server> {
   });
 }
 
-/** The broker with its audit trail on, going to a file. */
-export function startBroker(bench: Bench, { isTls }: { isTls: boolean }): Promise<Server> {
+/** The broker with its audit trail on, going to a file. @param options.environment over the usual settings */
+export function startBroker(
+  bench: Bench,
+  { isTls, environment }: { isTls: boolean; environment?: Readonly<Record<string, string>> },
+): Promise<Server> {
   const { workplace } = bench;
   return startProgram(bench, 'broker', {
     COATCHECK_LISTEN: '127.0.0.1:0',
@@ -51,6 +54,7 @@ export function startBroker(bench: Bench, { isTls }: { isTls: boolean }): Promis
           COATCHECK_TLS_KEY_FILE: workplace.file('tls.key'),
         }
       : { COATCHECK_INSECURE_PLAIN_HTTP: 'true' }),
+    ...environment,
   });
 }
 

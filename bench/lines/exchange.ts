@@ -45,7 +45,7 @@ export async function measureExchange(bench: Bench): Promise<readonly Row[]> {
 }
 
 /** Mints on both cores; returns the file with one form body a line. */
-async function mintTokens({ machine, workplace }: Bench, count: number): Promise<string> {
+export async function mintTokens({ machine, workplace }: Bench, count: number): Promise<string> {
   const half = Math.ceil(count / 2);
   const parts = await Promise.all([
     mint({ machine, workplace, core: SERVER_CORE, first: 0, count: half }),
