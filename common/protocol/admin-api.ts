@@ -187,6 +187,13 @@ export interface ClusterView {
   readonly validation?: string;
   /** When its keys were last loaded. */
   readonly keysLoadedAt?: string;
+  /** The last complete set of what lives in it; absent where it never reported. */
+  readonly live?: {
+    readonly takenAt: string;
+    readonly receivedAt: string;
+    readonly pods: number;
+    readonly serviceAccounts: number;
+  };
 }
 
 /** `GET /decisions`, as query parameters, with `limit` and `after`. */

@@ -52,10 +52,14 @@ const get = defineRoute({
 
 export const clusterRoutes = [list, get];
 
-function toClusterView(cluster: Cluster, { findClusterState, clock }: AdminDeps): object {
+function toClusterView(
+  cluster: Cluster,
+  { findClusterState, findLiveReport, clock }: AdminDeps,
+): object {
   const { name, kind, own, issuers, validation, keys } = cluster;
   const state = findClusterState(name);
   const { keysLoadedAt, lastReviewAt } = state;
+  const live = findLiveReport(name);
   return toDefined({
     name,
     kind,
@@ -69,6 +73,11 @@ function toClusterView(cluster: Cluster, { findClusterState, clock }: AdminDeps)
     keysAgeSeconds:
       keysLoadedAt === undefined ? undefined : Math.floor((clock.now() - keysLoadedAt) / 1000),
     lastReviewAt: toTime(lastReviewAt),
+    live: live && {
+      ...live,
+      takenAt: toTime(live.takenAt),
+      receivedAt: toTime(live.receivedAt),
+    },
     problems: state.problems,
   });
 }

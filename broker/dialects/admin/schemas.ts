@@ -325,6 +325,9 @@ export const clusterView = z
     keysLoadedAt: time.optional(),
     keysAgeSeconds: z.int().optional(),
     lastReviewAt: time.optional(),
+    live: z
+      .strictObject({ takenAt: time, receivedAt: time, pods: z.int(), serviceAccounts: z.int() })
+      .optional(),
     problems: names,
   })
   .meta({ id: 'Cluster' });

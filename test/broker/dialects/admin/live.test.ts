@@ -208,6 +208,14 @@ describe('admin API: who lives in a cluster', () => {
     expect((await ask('PUT', 'local', ofController(own), toSet())).status).to.equal(200);
   });
 
+  it('shows the last set of a cluster by its counts, and none of one that never reported', async () => {
+    const takenAt = now(6000);
+    await ask('PUT', 'edge', ofController(edge), toSet({ takenAt, pods: ['a', 'b'] }));
+    const { body } = await admin.call('GET /api/v1/clusters/edge');
+    expect(body.live).to.deep.include({ takenAt, pods: 2, serviceAccounts: 1 });
+    expect((await admin.call('GET /api/v1/clusters/ci')).body).not.to.have.property('live');
+  });
+
   it('counts who died between two sets, and whom it had not heard of', async () => {
     const token = ofController(edge);
     const set = (pods: readonly string[]) => toSet({ takenAt: now(8000), pods });
