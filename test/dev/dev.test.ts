@@ -12,7 +12,9 @@ import { type Running, start, waitForOutput } from './program.ts';
 const READY = /^coatcheck dev ready (http:\/\/\S+)\n/;
 const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt';
 
-describe('coatcheck dev', () => {
+describe('coatcheck dev', function () {
+  // Processes, on a machine that does other things too.
+  this.timeout(40_000);
   let dev: Running;
   let url: string;
 
