@@ -26,7 +26,7 @@ export function describeStore(backend: Backend): void {
       it.skip(`(${backend.lack})`);
       return;
     }
-    this.timeout(20_000);
+    this.timeout(60_000);
     const suite = {} as Suite;
     beforeEach(async () => {
       suite.database = await backend.create();

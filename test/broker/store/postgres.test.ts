@@ -24,7 +24,7 @@ describe('postgres store', function () {
     it.skip(`(${backend?.lack})`);
     return;
   }
-  this.timeout(30_000);
+  this.timeout(120_000);
   let postgres: TestPostgres;
   let database: Database;
   before(async () => {
