@@ -59,8 +59,8 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
 
   /** From now on nobody here believes them. */
   function bury(cluster: string, dead: readonly Dead[]): void {
-    for (const { kind, uid } of dead)
-      deps.evict(cluster, kind === 'Pod' ? { podUid: uid } : { serviceAccountUid: uid });
+    if (dead.length === 0) return;
+    deps.evict(cluster, { uids: new Set(dead.map(({ uid }) => uid)) });
     deps.metrics.countDeaths(cluster, dead);
   }
 

@@ -13,6 +13,8 @@ const MAX_RECENT = 50_000;
 export interface Dead {
   readonly podUid?: string;
   readonly serviceAccountUid?: string;
+  /** Many at once, of pods and ServiceAccounts: one way through the caches. */
+  readonly uids?: ReadonlySet<string>;
 }
 
 export interface ReviewCache {
@@ -79,11 +81,13 @@ export function createReviewCache(clock: Clock): ReviewCache {
     forgetPod: ({ pod }) => {
       if (pod) recent.delete(pod.uid);
     },
-    evict: ({ podUid, serviceAccountUid }) =>
+    evict: ({ podUid, serviceAccountUid, uids }) =>
       forget(
         (identity) =>
           (podUid !== undefined && identity.pod?.uid === podUid) ||
-          (serviceAccountUid !== undefined && identity.serviceAccountUid === serviceAccountUid),
+          (serviceAccountUid !== undefined && identity.serviceAccountUid === serviceAccountUid) ||
+          (uids !== undefined &&
+            (uids.has(identity.serviceAccountUid) || uids.has(identity.pod?.uid ?? ''))),
       ),
     clear: () => forget(() => true),
   };

@@ -150,6 +150,17 @@ for (const { mode, toEntry } of MODES) {
           dead: { serviceAccountUid: '3f0f8f2a-5f0c-4b7b-8a57-2c9d1e4b6a70' },
           expected: 'fresh',
         },
+        {
+          title: 'many, the pod among them',
+          dead: { uids: new Set(['pod-2', 'pod-1']) },
+          expected: 'fresh',
+        },
+        {
+          title: 'many, the ServiceAccount among them',
+          dead: { uids: new Set(['x', '3f0f8f2a-5f0c-4b7b-8a57-2c9d1e4b6a70']) },
+          expected: 'fresh',
+        },
+        { title: 'many others', dead: { uids: new Set(['pod-2', 'x']) }, expected: 'cached' },
         { title: 'another pod', dead: { podUid: 'pod-2' }, expected: 'cached' },
         { title: 'another ServiceAccount', dead: { serviceAccountUid: 'x' }, expected: 'cached' },
       ]) {
