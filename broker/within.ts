@@ -52,7 +52,26 @@ export async function findBeyond(
       problem: 'is more than the caller has itself',
     });
   }
+  if (wanted.audience !== undefined && !(await mayReach(caller, wanted.audience, capabilities))) {
+    problems.push({
+      path: paths.audience,
+      problem: 'is more than the caller has itself: it needs the right to write roles too',
+    });
+  }
   return [...problems, ...findBeyondToken(caller, { wanted, paths, clock })];
+}
+
+/**
+ * Whoever may write roles can have a token for any audience anyway. The right to make tokens alone reaches no receiver
+ * but the one that the caller's own token is for.
+ */
+async function mayReach(
+  caller: GivingCaller,
+  audience: string,
+  capabilities: Capabilities,
+): Promise<boolean> {
+  if (caller.token?.audience === audience) return true;
+  return capabilities.can(caller, 'create', 'roles');
 }
 
 async function mayHandOn(

@@ -163,8 +163,7 @@ export function createCollection<T>(options: CollectionOptions<T>): Collection<T
     while (!stopping.signal.aborted) {
       await step().catch((error: unknown) => {
         if (stopping.signal.aborted) return;
-        if (!(error instanceof KubeError)) throw error;
-        fail(error);
+        fail(error instanceof KubeError ? error : toUnexpected(error));
         firstTry.resolve();
       });
       // Also where a watch ended in peace: a server that ends each one at once must not be asked without pause.
@@ -193,6 +192,11 @@ export function createCollection<T>(options: CollectionOptions<T>): Collection<T
       await running;
     },
   };
+}
+
+/** A bug of ours, or an object that no code of ours foresaw: what is known stays in use, and the process lives. */
+function toUnexpected(cause: unknown): KubeError {
+  return new KubeError('unavailable', 'what the API server sent could not be taken', { cause });
 }
 
 function toChange<T>(before: T | undefined, after: T | undefined): ItemChange<T> {

@@ -85,7 +85,11 @@ export function createCrdSource(options: CrdSourceOptions): CrdSource {
   function gather(): void {
     if (isGathering) return;
     isGathering = true;
-    clock.sleep(GATHER_MS, stopping.signal).then(publish, () => undefined);
+    clock
+      .sleep(GATHER_MS, stopping.signal)
+      .then(publish, () => undefined)
+      // The roles there are go on; the next change tries again.
+      .catch((error: unknown) => log.error({ err: error }, 'TokenRoles could not be published'));
   }
 
   function publish(): void {

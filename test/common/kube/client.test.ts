@@ -23,7 +23,8 @@ describe('kube client', () => {
       url: server.url,
       caFile: server.caFile,
       tokenFile: server.tokenFile,
-      timeoutMs: 300,
+      // A busy machine must not be taken for a silent server.
+      timeoutMs: 8000,
       ...more,
     });
   const failOf = async (client = create()): Promise<KubeError> => {
@@ -79,7 +80,13 @@ describe('kube client', () => {
     expect(server.answered).to.deep.equal([]);
   });
 
-  const rows: readonly { title: string; prepare: () => void; kind: string; message: RegExp }[] = [
+  const rows: readonly {
+    title: string;
+    prepare: () => void;
+    kind: string;
+    message: RegExp;
+    timeoutMs?: number;
+  }[] = [
     {
       title: 'a refused credential',
       prepare: () => void server.rotateCredential(),
@@ -96,6 +103,7 @@ describe('kube client', () => {
       title: 'silence',
       prepare: () => server.hold(),
       kind: 'unavailable',
+      timeoutMs: 300,
       message: /^no answer within 300 ms$/,
     },
     {
@@ -117,10 +125,10 @@ describe('kube client', () => {
       message: /^the CA file holds no certificate$/,
     },
   ];
-  for (const { title, prepare, kind, message } of rows) {
+  for (const { title, prepare, kind, message, timeoutMs } of rows) {
     it(`fails on ${title} as ${kind}`, async () => {
       prepare();
-      const error = await failOf();
+      const error = await failOf(create({ ...(timeoutMs !== undefined && { timeoutMs }) }));
       expect(error).to.have.property('kind', kind);
       expect(error.message).to.match(message);
     });

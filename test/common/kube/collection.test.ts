@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { type Clock, systemClock } from '../../../common/clock.ts';
 import { createKubeClient, type KubeClient } from '../../../common/kube/client.ts';
 import { type Collection, createCollection } from '../../../common/kube/collection.ts';
+import type { KubeObject } from '../../../common/kube/watch-stream.ts';
 import { createLogger } from '../../../common/log.ts';
 import { type FakeCollection, startCollection } from '../../support/kube-collection.ts';
 
@@ -28,14 +29,16 @@ describe('collection', () => {
   beforeEach(async () => {
     server = await startCollection(PATH);
     [lines, changes, waits] = [[], 0, []];
-    client = createKubeClient({ ...server, timeoutMs: 500 });
+    client = createKubeClient({ ...server, timeoutMs: 5000 });
   });
   afterEach(async () => {
     await collection?.stop();
     client.close();
     await server.close();
   });
-  const start = async (more: { metadataOnly?: boolean } = {}) => {
+  const start = async (
+    more: { metadataOnly?: boolean; toItem?: (one: KubeObject) => string } = {},
+  ) => {
     const stream = { write: (line: string) => lines.push(line) };
     collection = createCollection({
       client,
@@ -53,7 +56,7 @@ describe('collection', () => {
     await collection.settled();
   };
   const until = async (isTrue: () => boolean, what: string) => {
-    const deadline = performance.now() + 3000;
+    const deadline = performance.now() + 8000;
     while (!isTrue()) {
       if (performance.now() > deadline) throw new Error(`gave up waiting for ${what}`);
       await sleep(5);
@@ -145,6 +148,22 @@ describe('collection', () => {
     expect(collection.isLoaded()).to.equal(false);
     server.status = undefined;
     await until(() => collection.isLoaded(), 'the first list');
+  });
+  it('lives on where an object cannot be taken, and takes the next list', async () => {
+    server.put('a', { value: 1 });
+    const toItem = ({ value }: KubeObject) => {
+      if (value === 'bad') throw new RangeError('nobody foresaw this');
+      return String(value);
+    };
+    await start({ toItem });
+    await untilWatching();
+    server.put('b', { value: 'bad' });
+    await until(() => collection.findTrouble() !== undefined, 'the trouble');
+    expect(Object.fromEntries(collection.items)).to.deep.equal({ a: '1' });
+    server.put('b', { value: 'good' });
+    await untilItems({ a: '1', b: 'good' });
+    await until(() => collection.findTrouble() === undefined, 'the end of the trouble');
+    expect(lines.join('')).to.include('nobody foresaw this');
   });
   it('is not loaded by half a list', async () => {
     for (let i = 0; i < 300; i++) server.put(`r${i}`, { value: i });

@@ -147,10 +147,16 @@ describe('admin API: tokens', () => {
         'ttl',
       ],
       [
-        'an audience, where it has none itself',
-        { policies: ['coatcheck:tokens:write'] },
+        'an audience, where it may write roles too',
+        { policies: ['coatcheck:tokens:write', 'coatcheck:roles:write'] },
         { audience: 'any' },
         undefined,
+      ],
+      [
+        'an audience, where it may only make tokens',
+        { policies: ['coatcheck:tokens:write'] },
+        { audience: 'any' },
+        'audience',
       ],
     ];
   for (const [title, own, wanted, path] of handed) {
