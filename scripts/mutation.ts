@@ -2,7 +2,15 @@
 // notice (Stryker). One run per area with that area's own specs. `--changed <ref>` looks only at files changed since
 // then, one after another, within `--minutes`. docs/mutation.md says what the numbers mean.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { PARTS, type Part, SLOW_TITLES } from './mutation/areas.ts';
@@ -133,6 +141,8 @@ async function runStryker(
   const run = mutate === part.mutate ? part.name : `${part.name}-changed`;
   mkdirSync(path.join(ROOT, FOLDER), { recursive: true });
   const sandbox = `${FOLDER}/sandbox-${run}`;
+  // The last good report stays until there is another.
+  const fresh = `${FOLDER}/${run}.fresh.json`;
   const file = `${FOLDER}/${run}.config.json`;
   const configuration = {
     testRunner: 'mocha',
@@ -152,19 +162,21 @@ async function runStryker(
     tempDirName: sandbox,
     ignorePatterns: ['dist', '.test-output', 'coverage', 'bench', 'charts', FOLDER],
     reporters: ['json', 'progress-append-only'],
-    jsonReporter: { fileName: toReportFile(run) },
+    jsonReporter: { fileName: fresh },
     allowEmpty: true,
     disableTypeChecks: false,
   };
   writeFileSync(path.join(ROOT, file), JSON.stringify(configuration, undefined, 2));
-  rmSync(path.join(ROOT, toReportFile(run)), { force: true });
+  rmSync(path.join(ROOT, fresh), { force: true });
   const end = await runNicely(
     [path.join(ROOT, 'node_modules/@stryker-mutator/core/bin/stryker.js'), 'run', file],
     leftMs,
   );
   rmSync(path.join(ROOT, sandbox), { recursive: true, force: true });
   if (end === 'late') return 'late';
-  return end === 0 ? findReport(run) : undefined;
+  if (end !== 0 || !existsSync(path.join(ROOT, fresh))) return undefined;
+  renameSync(path.join(ROOT, fresh), path.join(ROOT, toReportFile(run)));
+  return findReport(run);
 }
 
 function runNicely(command: readonly string[], limitMs: number): Promise<number | 'late'> {

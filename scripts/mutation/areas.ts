@@ -64,7 +64,6 @@ export const PARTS: readonly Part[] = [
     'test/broker/identity/fetch.test.ts',
     'test/broker/identity/keys.test.ts',
     'test/broker/identity/limiter.test.ts',
-    'test/broker/identity/verify.test.ts',
     'test/attacks/issuer.test.ts',
     'test/attacks/keys.test.ts',
     'test/attacks/oidc.test.ts',
@@ -103,6 +102,7 @@ export const PARTS: readonly Part[] = [
   toRoles('sources', 'sources/*', [
     'test/broker/roles/crd-source.test.ts',
     'test/broker/roles/file.test.ts',
+    'test/broker/roles/file-told.test.ts',
     'test/broker/roles/registry.test.ts',
   ]),
 ];
