@@ -11,6 +11,7 @@ import {
 } from '../../broker/authorize.ts';
 import { BrokerError } from '../../broker/errors.ts';
 import type { Identity, VerifiedSubject } from '../../broker/identity/identity.ts';
+import type { Death } from '../../broker/identity/liveness.ts';
 import { TokenRefused } from '../../broker/identity/refusal.ts';
 import type { Proof } from '../../broker/identity/validate.ts';
 import type { RoleQuery } from '../../broker/roles/resolve.ts';
@@ -510,6 +511,42 @@ describe('the one door', () => {
     const decision = await open({ deps: { findDenial } }).ask();
     expect(summarize(decision)).to.deep.equal({ outcome: 'failure', reason: 'revocation_pending' });
     expect(decision).to.not.have.property('grant');
+  });
+
+  describe('a subject that is dead', () => {
+    const death: Death = { kind: 'Pod', uid: 'pod-1', how: 'reported', at: START };
+    const answer = (...answers: readonly (Death | undefined)[]) => {
+      const seen: unknown[] = [];
+      return {
+        seen,
+        findDeath: (...asked: unknown[]) => answers[seen.push(asked) - 1],
+      };
+    };
+
+    it('is refused before anything else is looked at', async () => {
+      const { findDeath, seen } = answer(death);
+      const { ask, asked } = open({ deps: { findDeath } });
+      const decision = await ask();
+      expect(decision).to.include({ outcome: 'deny', reason: 'subject_dead' });
+      expect(seen).to.deep.equal([[WORKLOAD, SUBJECT.issuedAt]]);
+      expect(asked.queries).to.deep.equal([]);
+      expect(asked.confirmed).to.deep.equal([]);
+    });
+
+    it('is refused where it died while the API server was asked', async () => {
+      const { findDeath } = answer(undefined, death);
+      const { ask, asked } = open({ deps: { findDeath } });
+      const decision = await ask();
+      expect(decision).to.include({ outcome: 'deny', reason: 'subject_dead' });
+      expect(asked.confirmed).to.deep.equal(['payments']);
+      expect(decision).to.not.have.any.keys('grant', 'expiry');
+    });
+
+    it('is another than one that lives', async () => {
+      const { findDeath, seen } = answer();
+      expect((await open({ deps: { findDeath } }).ask()).outcome).to.equal('allow');
+      expect(seen).to.have.length(2);
+    });
   });
 
   describe('refusals', () => {
