@@ -18,7 +18,10 @@ export const REASONS: readonly ReasonRule[] = [
   {
     reason: 'It saves work: without it the same comes out, later',
     at: [
-      { file: 'webhook/inject.ts', text: /added\.length === 0|targets\.length === pod\.foreign/ },
+      {
+        file: 'webhook/inject.ts',
+        text: /added\.length === 0|warnings\.length === 0|targets\.length === pod\.foreign/,
+      },
       { file: 'webhook/inject.ts', text: /const key = audiences === |if \(!plan\)|plans\.set/ },
       { file: 'broker/identity/verify.ts', text: /if \(incomplete\.length === 0\)/ },
       {
@@ -150,7 +153,7 @@ export const REASONS: readonly ReasonRule[] = [
     at: [
       {
         mutator: 'EqualityOperator',
-        text: /MAX_|MIN_|LONGEST|MOST|RSA_BITS|maxBytes|oldest|Seconds|\.length|\.size/,
+        text: /MAX_|MIN_|LONGEST|MOST|RSA_BITS|maxBytes|oldest|Seconds|\.length|\.size|spent > most/,
       },
     ],
   },
