@@ -1,4 +1,5 @@
 // One replica of a broker as far as reports go: TLS with the broker's name, our token, and what it was told in order.
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { type IssuedCertificate, issueCertificate } from '../../common/certificates.ts';
@@ -45,7 +46,7 @@ export async function startBroker(
   );
   const sockets = new Set<Socket>();
   let requests = 0;
-  const server = createServer({ cert: certificate, key }, async (request, response) => {
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     requests += 1;
@@ -59,7 +60,11 @@ export async function startBroker(
     const body = JSON.parse(Buffer.concat(chunks).toString()) as Told['body'];
     fake.told.push({ method, path: url, authorization: headers.authorization, body });
     response.end('{}');
-  });
+  }
+  const server = createServer(
+    { cert: certificate, key },
+    (request, response) => void serve(request, response),
+  );
   server.on('secureConnection', (socket: Socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
