@@ -23,6 +23,12 @@ export const COMMANDS: readonly TopEntry[] = [
     load: async () => (await import('../broker/main.ts')).command,
   },
   {
+    name: 'controller',
+    group: 'programs',
+    describe: "the cluster's side: tells the brokers which pods and ServiceAccounts are dead",
+    load: async () => (await import('../controller/main.ts')).command,
+  },
+  {
     name: 'dev',
     group: 'programs',
     describe: 'the broker and a local issuer on a laptop, over plain HTTP',

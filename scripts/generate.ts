@@ -6,6 +6,7 @@ import { RECORD_FIELDS } from '../broker/decision-record.ts';
 import { describeMetrics } from '../broker/metrics.ts';
 import { BROKER_SETTINGS } from '../broker/settings.ts';
 import { describeDefault, type SettingsTable, toFlag, toVariable } from '../common/settings.ts';
+import { CONTROLLER_SETTINGS } from '../controller/settings.ts';
 import { DEV_SETTINGS } from '../dev/settings.ts';
 import { EXCHANGE_SETTINGS } from '../exchange/settings.ts';
 import { WEBHOOK_TABLE } from '../webhook/settings.ts';
@@ -29,6 +30,11 @@ const PROGRAMS: readonly { name: string; about: string; table: SettingsTable }[]
     name: 'broker',
     about: 'Clusters and roles are files: docs/clusters.md, docs/roles.md.',
     table: BROKER_SETTINGS,
+  },
+  {
+    name: 'controller',
+    about: 'What it does and what to watch: docs/controller.md.',
+    table: CONTROLLER_SETTINGS,
   },
   { name: 'dev', about: 'Flags, and one variable: docs/dev.md.', table: DEV_SETTINGS },
 ];

@@ -62,7 +62,7 @@ await runTiers('test-cluster', [
     findLack: findWhatNodeLacks,
   },
   // Pods really run. Two nodes, because their suites mostly wait: for the kubelet's steps, for tokens to be renewed.
-  toNodeTier('node', ['smoke', 'inject', 'refresh', 'refusals', 'roles']),
+  toNodeTier('node', ['smoke', 'inject', 'refresh', 'refusals', 'roles', 'deaths']),
   toNodeTier('node-hardship', ['security', 'networking', 'mesh', 'outage']),
 ]);
 

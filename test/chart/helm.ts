@@ -146,9 +146,12 @@ export function toEnvironment(
   serviceLinks: Readonly<Record<string, string>> = {},
 ): Readonly<Record<string, string>> {
   const known: Record<string, string> = { ...serviceLinks };
-  for (const { name, value } of container.env) {
-    known[name] = value.replace(/\$(\$|\(([^)]*)\))/g, (whole, what: string, variable: string) =>
-      what === '$' ? '$' : (known[variable] ?? whole),
+  for (const variable of container.env) {
+    // The kubelet's to fill in.
+    if ('valueFrom' in variable) continue;
+    const { name, value } = variable;
+    known[name] = value.replace(/\$(\$|\(([^)]*)\))/g, (whole, what: string, other: string) =>
+      what === '$' ? '$' : (known[other] ?? whole),
     );
   }
   return known;

@@ -157,6 +157,36 @@ describe('pods from the chart', () => {
     expect(replicas).to.deep.equal([2, 1]);
   });
 
+  it('of the controller are two, restricted, probed, and see no key', () => {
+    const deployment = usual.get('Deployment', 'coatcheck-controller');
+    const container = toContainer(deployment);
+    expect(deployment.spec).to.deep.include({ replicas: 2 });
+    expect(container.args).to.deep.equal(['controller']);
+    expect(container.ports).to.deep.equal([
+      { name: 'operations', containerPort: 8082, protocol: 'TCP' },
+    ]);
+    for (const [probe, path] of [
+      ['livenessProbe', '/livez'],
+      ['readinessProbe', '/readyz'],
+    ] as const)
+      expect(container[probe]).to.deep.include({ httpGet: { path, port: 'operations' } });
+    expect(toTemplate(deployment).spec.securityContext).to.deep.equal({
+      runAsNonRoot: true,
+      seccompProfile: { type: 'RuntimeDefault' },
+    });
+    expect(container.securityContext).to.deep.equal({
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+      readOnlyRootFilesystem: true,
+    });
+    expect(JSON.stringify(toTemplate(deployment))).to.not.match(/"secret":|signing-keys|-tls/);
+    const budgets = (replicas: number) =>
+      renderChart({ controller: { replicas } })
+        .ofKind('PodDisruptionBudget')
+        .filter(({ metadata }) => metadata.name === 'coatcheck-controller');
+    expect([budgets(1).length, budgets(2).length]).to.deep.equal([0, 1]);
+  });
+
   it('do not see the signing keys but in the broker', () => {
     const seen = (program: string) =>
       JSON.stringify(toTemplate(usual.get('Deployment', `coatcheck-${program}`)));
@@ -200,7 +230,11 @@ describe('the admin API from the chart', () => {
       ['https', 8443],
       ['operations', 8081],
     ]);
-    expect(services({})).to.deep.equal(['coatcheck-broker', 'coatcheck-webhook']);
+    expect(services({})).to.deep.equal([
+      'coatcheck-broker',
+      'coatcheck-broker-replicas',
+      'coatcheck-webhook',
+    ]);
   });
 
   it('has, with a port of its own, a Service of its own that leads to the broker’s pods', () => {
@@ -209,6 +243,7 @@ describe('the admin API from the chart', () => {
     expect(services(values)).to.deep.equal([
       'coatcheck-admin',
       'coatcheck-broker',
+      'coatcheck-broker-replicas',
       'coatcheck-webhook',
     ]);
     const rendered = renderChart(values);
@@ -255,12 +290,34 @@ describe('network policies from the chart', () => {
     }
   });
 
+  it('let the controller reach DNS, the API server and the broker, where its API is, and nobody the controller', () => {
+    const brokers = (values: object) => {
+      const { policyTypes, ingress, egress } = policy(values, 'controller');
+      expect(policyTypes).to.deep.equal(['Ingress', 'Egress']);
+      expect(ingress).to.deep.equal([]);
+      expect(JSON.stringify(egress).match(/"port":\d+/g)).to.deep.equal(
+        [53, 53, 5353, 5353, 443, 6443].map((port) => `"port":${port}`),
+      );
+      return (egress as { to?: object; ports: object[] }[]).filter(({ to }) => to);
+    };
+    const [{ ports, to } = { ports: [] }] = brokers({});
+    expect(JSON.stringify(to)).to.include('"app.kubernetes.io/component":"broker"');
+    expect(ports).to.deep.equal([{ port: 'https', protocol: 'TCP' }]);
+    const values = { broker: { adminListen: { port: 8444 } } };
+    expect(brokers(values)[0]?.ports).to.deep.equal([{ port: 'admin', protocol: 'TCP' }]);
+    // And the broker lets it in there, and nobody else.
+    const [, opened] = policy(values, 'broker').ingress as { from: object; ports: object[] }[];
+    expect(JSON.stringify(opened?.from)).to.include('"app.kubernetes.io/component":"controller"');
+    expect(opened?.ports).to.deep.equal([{ port: 'admin', protocol: 'TCP' }]);
+  });
+
   it('keep the admin API, where it has a port of its own, to whom the values name: nobody at first', () => {
-    const port = { broker: { adminListen: { port: 8444 } } };
+    const without = (values: object) => ({ controller: { enabled: false }, ...values });
+    const port = without({ broker: { adminListen: { port: 8444 } } });
     expect(policy(port, 'broker').ingress).to.deep.equal([https]);
     const from = [{ podSelector: { matchLabels: { app: 'ops' } } }];
     expect(
-      policy({ broker: { adminListen: { port: 8444, from } } }, 'broker').ingress,
+      policy(without({ broker: { adminListen: { port: 8444, from } } }), 'broker').ingress,
     ).to.deep.equal([https, { from, ports: [{ port: 'admin', protocol: 'TCP' }] }]);
     expect(policy({ broker: { adminListen: { from } } }, 'broker').ingress).to.deep.equal([https]);
   });
@@ -285,7 +342,7 @@ describe('names and labels from the chart', () => {
     const { objects, ofKind } = renderChart({ fullnameOverride: `a${'-long'.repeat(12)}` });
     for (const { metadata } of objects) expect(metadata.name.length).to.be.at.most(63);
     const services = ofKind('Service').map(({ metadata }) => metadata.name);
-    expect(services.map((name) => name.slice(-7))).to.deep.equal(['-broker', 'webhook']);
+    expect(services.map((name) => name.slice(-7))).to.deep.equal(['-broker', 'eplicas', 'webhook']);
     expect(new Set(objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`)).size).to.equal(
       objects.length,
     );

@@ -32,6 +32,26 @@ const GRANTS = [
     role: 'ClusterRole system:service-account-issuer-discovery',
     rules: undefined,
   },
+  {
+    to: 'coatcheck-controller',
+    role: 'ClusterRole coatcheck-controller',
+    rules: [
+      { apiGroups: [''], resources: ['pods', 'serviceaccounts'], verbs: ['get', 'list', 'watch'] },
+    ],
+  },
+  {
+    to: 'coatcheck-controller',
+    role: 'Role coatcheck-controller',
+    rules: [
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
+      {
+        apiGroups: ['coordination.k8s.io'],
+        resources: ['leases'],
+        resourceNames: ['coatcheck-controller'],
+        verbs: ['get', 'patch'],
+      },
+    ],
+  },
 ];
 
 describe('rights from the chart', () => {
@@ -52,13 +72,17 @@ describe('rights from the chart', () => {
 
   it('are in no role that is not bound, and so aggregate into nothing', () => {
     const roles = objects.filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole');
-    expect(roles.map(({ metadata }) => metadata.name)).to.deep.equal(['coatcheck-broker']);
+    expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).to.deep.equal([
+      'ClusterRole coatcheck-broker',
+      'ClusterRole coatcheck-controller',
+      'Role coatcheck-controller',
+    ]);
     expect(JSON.stringify(roles)).to.not.include('aggregat');
   });
 
   it('are none for the webhook, which has not even a token', () => {
     const bindings = objects.filter(({ kind }) => kind.endsWith('RoleBinding'));
-    expect(bindings).to.have.lengthOf(2);
+    expect(bindings).to.have.lengthOf(4);
     expect(JSON.stringify(bindings)).to.not.include('coatcheck-webhook');
     expect(get('ServiceAccount', 'coatcheck-webhook').automountServiceAccountToken).to.equal(false);
     const { spec } = toTemplate(get('Deployment', 'coatcheck-webhook'));
@@ -85,10 +109,36 @@ describe('rights from the chart', () => {
     ]);
   });
 
-  it('go to two ServiceAccounts of their own, which nothing else uses', () => {
+  it('are those of the controller for a token of one hour; the other is for the broker and nothing else', () => {
+    const { spec } = toTemplate(get('Deployment', 'coatcheck-controller'));
+    expect(spec.automountServiceAccountToken).to.equal(false);
+    const tokens = spec.volumes.flatMap(({ projected }) =>
+      ((projected as { sources?: { serviceAccountToken?: object }[] } | undefined)?.sources ?? [])
+        .map((source) => source.serviceAccountToken)
+        .filter((token) => token !== undefined),
+    );
+    expect(tokens).to.deep.equal([
+      { path: 'token', audience: 'coatcheck-control', expirationSeconds: 600 },
+      { path: 'token', expirationSeconds: 3600 },
+    ]);
+  });
+
+  it('go, with everything else of the controller, where it is switched off', () => {
+    const without = renderChart({ controller: { enabled: false } });
+    expect(JSON.stringify(without.objects)).to.not.match(
+      /coatcheck-controller|broker-replicas|"controller"/,
+    );
+    expect(without.ofKind('Role')).to.deep.equal([]);
+  });
+
+  it('go to three ServiceAccounts of their own, which nothing else uses', () => {
     const accounts = ofKind('ServiceAccount').map(({ metadata }) => metadata.name);
     const used = ofKind('Deployment').map((one) => toTemplate(one).spec.serviceAccountName);
-    expect(accounts.toSorted()).to.deep.equal(['coatcheck-broker', 'coatcheck-webhook']);
+    expect(accounts.toSorted()).to.deep.equal([
+      'coatcheck-broker',
+      'coatcheck-controller',
+      'coatcheck-webhook',
+    ]);
     expect(used.toSorted()).to.deep.equal(accounts.toSorted());
   });
 
@@ -96,6 +146,7 @@ describe('rights from the chart', () => {
     const rulesOf = (values: object) =>
       renderChart(values)
         .ofKind('ClusterRole')
+        .filter(({ metadata }) => metadata.name.endsWith('-broker'))
         .map((role) => role.rules);
     expect(rulesOf({ broker: { tokenRoles: { enabled: false } } })).to.deep.equal([REVIEWS]);
     expect(rulesOf({ broker: { namespaceSelectors: true } })).to.deep.equal([

@@ -6,6 +6,7 @@ import { parseClusters } from '../../broker/identity/clusters.ts';
 import { createRoleParser } from '../../broker/roles/schema.ts';
 import { BROKER_SETTINGS, findSettingsProblems } from '../../broker/settings.ts';
 import { readSettings, type SettingsTable, toVariable } from '../../common/settings.ts';
+import { CONTROLLER_SETTINGS, readControllerSettings } from '../../controller/settings.ts';
 import { readWebhookSettings, WEBHOOK_TABLE } from '../../webhook/settings.ts';
 import { type Rendered, renderChart, toContainer, toEnvironment } from './helm.ts';
 import { createCa, toUnusualValues, toUsualValues } from './values.ts';
@@ -18,6 +19,11 @@ const NO_VALUES: Readonly<Record<string, string>> = {
   'broker.insecurePlainHttp': 'an installation of the chart always has TLS',
   'broker.store': 'a URL with a password is a Secret; sqlite is given without one',
   'broker.signingKeysDir': 'not where the store keeps the keys',
+  'broker.controllerIdentity': 'in the table of clusters',
+  'controller.tokenFile': 'where the chart mounts it',
+  'controller.apiServerUrl': "the pod's own API server",
+  'controller.apiServerCaFile': "the pod's own API server",
+  'controller.apiServerTokenFile': "the pod's own API server",
   'broker.apiServerUrl': "the pod's own API server",
   'broker.apiServerCaFile': "the pod's own API server",
   'broker.apiServerTokenFile': "the pod's own API server",
@@ -26,6 +32,7 @@ const NO_VALUES: Readonly<Record<string, string>> = {
 /** Where an installation differs from a process by itself. */
 const OTHER_DEFAULTS: Readonly<Record<string, unknown>> = {
   'broker.tokenRoles': true,
+  'controller.identity': 'a-pod',
   'broker.namespaceLabels': 'off',
   'broker.store': { kind: 'sqlite', file: '/var/lib/coatcheck/store.db' },
 };
@@ -43,6 +50,11 @@ const readWebhook = (rendered: Rendered, name = 'coatcheck-webhook', links = {})
   readWebhookSettings({
     environment: toEnvironment(toContainer(rendered.get('Deployment', name)), links),
   });
+
+const readController = (rendered: Rendered, name = 'coatcheck-controller') => {
+  const environment = toEnvironment(toContainer(rendered.get('Deployment', name)));
+  return readControllerSettings({ environment: { ...environment, COATCHECK_IDENTITY: 'a-pod' } });
+};
 
 const readBroker = (rendered: Rendered, name = 'coatcheck-broker') =>
   readSettings(
@@ -89,6 +101,7 @@ describe('settings from the chart', () => {
   for (const [program, table, read] of [
     ['webhook', WEBHOOK_TABLE, () => readWebhook(usual, 'coatcheck-webhook', LINKS)],
     ['broker', BROKER_SETTINGS, () => readBroker(usual)],
+    ['controller', CONTROLLER_SETTINGS, () => readController(usual)],
   ] as [string, SettingsTable, () => Record<string, unknown>][]) {
     it(`are, for the ${program}, its own defaults unless values say otherwise`, () => {
       const settings = read();
@@ -156,16 +169,33 @@ describe('settings from the chart', () => {
     });
   });
 
+  it('lead the controller to every replica of the broker, at the port where the admin API is', () => {
+    expect(readController(usual)).to.deep.include({
+      cluster: 'main',
+      brokerUrl: 'https://coatcheck-broker.auth.svc',
+      brokersService: { host: 'coatcheck-broker-replicas.auth.svc', port: 8443 },
+      namespace: 'auth',
+    });
+    expect(readController(unusual, 'identity-controller')).to.deep.include({
+      cluster: 'production',
+      brokersService: { host: 'identity-broker-replicas.auth.svc', port: 9444 },
+      liveSetSeconds: 60,
+      prefix: 'tokens.example.org/',
+    });
+    const service = usual.get('Service', 'coatcheck-broker-replicas').spec;
+    expect(service).to.deep.include({ clusterIP: 'None', publishNotReadyAddresses: true });
+  });
+
   for (const [name, rendered] of [
     ['coatcheck', usual],
     ['identity', unusual],
   ] as const) {
-    for (const program of ['webhook', 'broker']) {
+    for (const program of ['webhook', 'broker', 'controller']) {
       it(`name, for ${name}-${program}, only files that are mounted`, () => {
         const container = toContainer(rendered.get('Deployment', `${name}-${program}`));
         const files = container.env.filter(({ name }) => /_(FILE|DIR|PATH)$/.test(name));
         const mounts = container.volumeMounts.map(({ mountPath }) => mountPath);
-        expect(files).to.have.length.greaterThan(2);
+        expect(files).to.have.length.greaterThan(program === 'controller' ? 0 : 2);
         for (const { value } of files) {
           expect(
             mounts.some((mount) => value === mount || value.startsWith(`${mount}/`)),

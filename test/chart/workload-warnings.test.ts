@@ -82,7 +82,7 @@ describe('warnings about workloads from the chart', () => {
   it('can be switched off', () => {
     const { objects } = renderChart({ workloadWarnings: { enabled: false } });
     expect(objects.map(({ kind }) => kind).filter((kind) => kind.includes('Policy'))).to.deep.equal(
-      ['NetworkPolicy', 'NetworkPolicy'],
+      ['NetworkPolicy', 'NetworkPolicy', 'NetworkPolicy'],
     );
   });
 });

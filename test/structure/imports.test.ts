@@ -40,7 +40,7 @@ const EDGES: readonly { from: string; allowed: readonly string[] }[] = [
   { from: 'cli/', allowed: ['cli/', 'common/', 'package.json'] },
   {
     from: 'cli/commands.ts',
-    allowed: ['cli/', 'common/', 'webhook/', 'exchange/', 'broker/', 'dev/'],
+    allowed: ['cli/', 'common/', 'webhook/', 'exchange/', 'broker/', 'controller/', 'dev/'],
   },
   // `role lint` and `role test` run offline: they are the broker's own share of the CLI, imported when asked for.
   { from: 'cli/role-commands.ts', allowed: ['cli/', 'common/', 'broker/commands/role/'] },

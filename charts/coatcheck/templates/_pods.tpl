@@ -1,5 +1,5 @@
 {{/*
-What the pods of webhook and broker have in common: placement, security, probes, stopping. Each takes (list $ "webhook").
+What the pods of webhook, broker and controller have in common: placement, security, probes, stopping. Each takes (list $ "webhook").
 */}}
 
 {{/* (list "COATCHECK_X" value). The kubelet expands $(…) in values, so a dollar is written twice. */}}
@@ -91,9 +91,11 @@ image: {{ include "coatcheck.imageReference" (list $root.Values.image $root.Char
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 args: [{{ index . 1 }}]
 ports:
+  {{- with $part.port }}
   - name: https
-    containerPort: {{ int $part.port }}
+    containerPort: {{ int . }}
     protocol: TCP
+  {{- end }}
   - name: operations
     containerPort: {{ int $part.operationsPort }}
     protocol: TCP

@@ -21,6 +21,8 @@ const COLLECTIONS: Readonly<Record<string, string>> = {
   NetworkPolicy: '/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies',
   PodDisruptionBudget: '/apis/policy/v1/namespaces/{}/poddisruptionbudgets',
   CustomResourceDefinition: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
+  Role: '/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles',
+  RoleBinding: '/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings',
   ClusterRole: '/apis/rbac.authorization.k8s.io/v1/clusterroles',
   ClusterRoleBinding: '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings',
   MutatingWebhookConfiguration:

@@ -5,5 +5,8 @@
 {{- if eq .Values.cluster.validation "hybrid" -}}
 {{- $_ := set $own "onReviewUnavailable" .Values.cluster.onReviewUnavailable -}}
 {{- end -}}
+{{- if .Values.controller.enabled -}}
+{{- $_ := set $own "controller" (dict "namespace" .Release.Namespace "serviceAccount" (include "coatcheck.name" (list . "controller"))) -}}
+{{- end -}}
 {{- toYaml (dict "clusters" (prepend .Values.clusters $own)) -}}
 {{- end -}}

@@ -11,8 +11,15 @@ export interface BrokerAnswer {
 }
 
 export interface BrokerService {
-  /** A request; `form` makes it a POST. @throws where nobody answers, or with another certificate. */
-  ask(path: string, form?: Readonly<Record<string, string>>): Promise<BrokerAnswer>;
+  /**
+   * A request; `form` makes it a POST, `bearer` says who asks.
+   * @throws where nobody answers, or with another certificate.
+   */
+  ask(
+    path: string,
+    form?: Readonly<Record<string, string>>,
+    bearer?: string,
+  ): Promise<BrokerAnswer>;
   /** The claims of a client token for `audience`, by the keys of the broker's discovery. @throws for any other. */
   verify(token: string, audience: string): Promise<JWTPayload>;
 }
@@ -29,7 +36,7 @@ export interface BrokerPlace {
 /** Asks nothing yet. */
 export function openBrokerService(place: BrokerPlace): BrokerService {
   const issuer = `https://${place.host}`;
-  const ask: BrokerService['ask'] = (path, form) => send(place, path, form);
+  const ask: BrokerService['ask'] = (path, form, bearer) => send(place, { path, form, bearer });
   return {
     ask,
     verify: async (token, audience) => {
@@ -46,8 +53,15 @@ export function openBrokerService(place: BrokerPlace): BrokerService {
 
 function send(
   { address, host, ca }: BrokerPlace,
-  path: string,
-  form?: Readonly<Record<string, string>>,
+  {
+    path,
+    form,
+    bearer,
+  }: {
+    path: string;
+    form: Readonly<Record<string, string>> | undefined;
+    bearer: string | undefined;
+  },
 ): Promise<BrokerAnswer> {
   return new Promise((resolve, reject) => {
     const sent = request(
@@ -61,6 +75,7 @@ function send(
         method: form === undefined ? 'GET' : 'POST',
         headers: {
           Host: host,
+          ...(bearer !== undefined && { Authorization: `Bearer ${bearer}` }),
           ...(form && { 'Content-Type': 'application/x-www-form-urlencoded' }),
         },
       },

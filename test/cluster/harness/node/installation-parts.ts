@@ -63,6 +63,8 @@ export function toUsualValues(
       namespaceSelector: { matchLabels: namespaceLabels },
     },
     broker: { preStopSeconds: 0, tokenRoles: { enabled: false }, store: { type: 'none' } },
+    // Only where a suite is about deaths: it would be two more processes of each installation.
+    controller: { enabled: false },
     // The cluster has room for one CRD, and for many installations; suites of its own show it (token-roles).
     crds: { install: false },
     cluster: { name: 'main', issuers: ['https://kubernetes.default.svc.cluster.local'] },
