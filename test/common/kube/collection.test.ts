@@ -4,7 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { type Clock, systemClock } from '../../../common/clock.ts';
 import { createKubeClient, type KubeClient } from '../../../common/kube/client.ts';
-import { type Collection, createCollection } from '../../../common/kube/collection.ts';
+import {
+  type Collection,
+  createCollection,
+  type ItemChange,
+} from '../../../common/kube/collection.ts';
 import type { KubeObject } from '../../../common/kube/watch-stream.ts';
 import { createLogger } from '../../../common/log.ts';
 import { type FakeCollection, startCollection } from '../../support/kube-collection.ts';
@@ -37,7 +41,12 @@ describe('collection', () => {
     await server.close();
   });
   const start = async (
-    more: { metadataOnly?: boolean; toItem?: (one: KubeObject) => string } = {},
+    more: {
+      metadataOnly?: boolean;
+      toItem?: (one: KubeObject) => string;
+      onItem?: (change: ItemChange<string>) => void;
+      onRelist?: () => void;
+    } = {},
   ) => {
     const stream = { write: (line: string) => lines.push(line) };
     collection = createCollection({
@@ -198,6 +207,33 @@ describe('collection', () => {
     server.writeCredential();
     server.put('a', { value: 1 });
     await untilItems({ a: '1' });
+  });
+  it('tells what came, changed and went, by events and by the difference of lists, but not of the first', async () => {
+    server.put('kept', { value: 1 });
+    server.put('gone', { value: 2 });
+    const told: string[] = [];
+    let relists = 0;
+    await start({
+      onItem: ({ before = '-', after = '-' }) => told.push(`${before}>${after}`),
+      onRelist: () => {
+        relists += 1;
+      },
+    });
+    await untilWatching();
+    expect([told, relists]).to.deep.equal([[], 0]);
+    server.put('new', { value: 3 });
+    server.put('new', { value: 4 });
+    server.delete('new');
+    await until(() => told.length === 3, 'three changes');
+    expect(told.splice(0)).to.deep.equal(['->3', '3>4', '4>-']);
+    await server.goAway();
+    server.delete('gone');
+    server.put('late', { value: 5 });
+    server.compact();
+    await server.comeBack();
+    await until(() => told.includes('2>-'), 'the next list');
+    expect(relists).to.equal(1);
+    expect(told).to.include('->5').and.to.include('1>1');
   });
   it('lists anew when told to', async () => {
     await start();
