@@ -17,19 +17,21 @@ await runTiers('test', [
   // Two side by side: each has one thread, and this is most of the time of the run.
   {
     name: 'fast',
-    specs: toSpecs('common', 'structure', 'webhook', 'conformance', 'attacks', 'cli'),
+    specs: toSpecs('common', 'structure', 'webhook', 'conformance', 'attacks', 'cli', 'dev'),
     group: 'fast',
   },
-  { name: 'broker', specs: toSpecs('broker', 'controller', 'dev'), group: 'fast' },
+  { name: 'broker', specs: toSpecs('broker', 'controller'), group: 'fast' },
   {
     // Broker processes that are killed and cut off: the machine's time goes into their starts.
     name: 'faults',
     specs: ['test/faults/**/*.test.ts'],
+    group: 'processes',
   },
   {
     // Builds both artefacts of the exchange first (seconds) and tests them as shipped.
     name: 'exchange',
     specs: ['test/exchange/**/*.test.ts'],
+    group: 'processes',
   },
   {
     // What we pack by hand is read by the programs that others use.

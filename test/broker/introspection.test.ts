@@ -344,7 +344,9 @@ spec:
   token: { claims: { active: false, token_type: N_A, tenant: shop } }
 `;
     const odd = await startTokenBroker('introspection-odd', { roles });
-    const { body } = await odd.introspect(await odd.obtain('payments')).finally(() => odd.stop());
+    const token = await odd.obtain('payments');
+    const { body } = await odd.introspect(token);
+    await odd.stop();
     expect(body).to.include({ active: true, token_type: 'Bearer', tenant: 'shop' });
   });
 

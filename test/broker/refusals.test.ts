@@ -330,6 +330,7 @@ const ELSEWHERE: readonly Reason[] = [
   'audit_unavailable',
   'review_refused',
   'review_mismatch',
+  'subject_dead',
   'too_many_requests',
   'internal',
   // Of other endpoints than the token endpoint, or of the store.

@@ -429,11 +429,12 @@ function describeDenials(suite: Suite): void {
   it('tells which were added, those of one moment together', async () => {
     const ids = ['a', 'b', 'c'];
     await Promise.all(ids.map((id) => suite.store.denials.add(sampleDenial(id))));
-    const told = findTold(suite).flatMap((change) =>
-      change.topic === 'denials' ? (change.ids ?? []) : [],
+    const told = findTold(suite).map((change) =>
+      change.topic === 'denials' ? [...(change.ids ?? [])].sort() : [],
     );
-    expect(told).to.have.members(ids);
-    expect(findTold(suite)).to.have.length(1);
+    // Once, or twice: over PostgreSQL the writer may hear its own change again.
+    expect(told.length).to.be.within(1, 2);
+    for (const one of told) expect(one).to.deep.equal(ids);
   });
 
   it('refuses an id twice, and takes its neighbours', async () => {
