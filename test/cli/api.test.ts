@@ -312,7 +312,10 @@ describe('commands at a broker', function () {
       const { issuer } = admin.broker;
       const token = noteToken(issuer.token({ pod: { name: 'explained', uid: 'uid-explained' } }));
       await admin.broker.exchange({ subject_token: token });
-      const asked = await run(['explain', 'pod', 'shop/explained']);
+      // Decisions are written behind, up to a few hundred milliseconds.
+      let asked = await run(['explain', 'pod', 'shop/explained']);
+      for (let tries = 0; tries < 20 && !asked.stdout.includes('Decided before'); tries++)
+        asked = await run(['explain', 'pod', 'shop/explained']);
       expect(asked.stdout, asked.stderr)
         .to.contain('Decided before')
         .and.to.contain('allowed by role payments-checkout');
