@@ -62,6 +62,7 @@ export function createPostgresDialect(options: PostgresOptions): Dialect {
   const pool = openPool(config, MAX_CONNECTIONS);
   pool.on('error', () => listener.check());
   const db = toKysely(pool);
+  let lastOkAt = 0;
 
   return {
     kind: 'postgres',
@@ -123,11 +124,14 @@ export function createPostgresDialect(options: PostgresOptions): Dialect {
     findAwaySince: listener.findAwaySince,
     checkReachable: () => {
       const since = listener.findAwaySince();
-      if (since !== undefined && clock.now() - since > FAIL_FAST_AFTER_MS)
+      if (since !== undefined && clock.now() - Math.max(since, lastOkAt) > FAIL_FAST_AFTER_MS)
         throw new StoreError('unavailable', 'the database does not answer');
     },
     noteOutcome: (outcome) => {
-      if (outcome === 'unavailable') listener.check();
+      if (outcome === 'unavailable') return listener.check();
+      lastOkAt = clock.now();
+      // An outage so short that work went on by itself: no refusal while the listener waits for its next attempt.
+      if (listener.findAwaySince() !== undefined) listener.hurry();
     },
     close: async () => {
       await Promise.all([listener.close(), db.destroy()]);

@@ -20,6 +20,8 @@ export interface PostgresListener {
   findAwaySince(): number | undefined;
   /** Asks at once whether the database is there; for when somebody else could not reach it. */
   check(): void;
+  /** Somebody else reached the database: the next attempt to hear of it again is now. */
+  hurry(): void;
   close(): Promise<void>;
 }
 
@@ -38,6 +40,7 @@ export function createPostgresListener(options: ListenerOptions): PostgresListen
   let awaySince: number | undefined;
   let running: Promise<void> = Promise.resolve();
   let lookNow = new AbortController();
+  let tryNow = new AbortController();
 
   async function connect(): Promise<pg.Client> {
     const next = new pg.Client({ ...config, query_timeout: PING_TIMEOUT_MS });
@@ -99,7 +102,9 @@ export function createPostgresListener(options: ListenerOptions): PostgresListen
       } catch (error) {
         log.debug({ code: toCode(error) }, 'the store still does not answer');
         // Half of it by chance, so that replicas do not come all at once.
-        await clock.sleep(wait / 2 + (wait / 2) * random(), stopping.signal).catch(() => undefined);
+        tryNow = new AbortController();
+        const signal = AbortSignal.any([stopping.signal, tryNow.signal]);
+        await clock.sleep(wait / 2 + (wait / 2) * random(), signal).catch(() => undefined);
       }
     }
   }
@@ -112,6 +117,7 @@ export function createPostgresListener(options: ListenerOptions): PostgresListen
     },
     findAwaySince: () => awaySince,
     check: () => lookNow.abort(),
+    hurry: () => tryNow.abort(),
     close: async () => {
       stopping.abort();
       // Two ways at once: a question that hangs ends with the connection.
