@@ -1,6 +1,6 @@
 // The broker's HTTP face: the hot route first, metadata, then typed answers for whatever is left. One error handler, and
 // a correlation id of our own on every answer.
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { RequestListener, ServerResponse } from 'node:http';
 import express, {
   type ErrorRequestHandler,
   type Express,
@@ -9,6 +9,7 @@ import express, {
   type Response,
 } from 'express';
 import type { Clock } from '../common/clock.ts';
+import { hasUnreadBody } from '../common/http.ts';
 import type { Logger } from '../common/log.ts';
 import {
   HEADER_REQUEST_ID,
@@ -215,13 +216,6 @@ function createErrorHandler(log: Logger): ErrorRequestHandler {
     });
     response.end(body);
   };
-}
-
-/** Such a body would be taken for the next request. A request without one is complete only after its handler ran. */
-function hasUnreadBody({ complete, headers }: IncomingMessage): boolean {
-  const isAnnounced =
-    headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
-  return isAnnounced && !complete;
 }
 
 /** Express's own refusals (a path that is not percent-encoded) carry a 4xx; anything else is our fault. */

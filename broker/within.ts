@@ -52,26 +52,22 @@ export async function findBeyond(
       problem: 'is more than the caller has itself',
     });
   }
-  if (wanted.audience !== undefined && !(await mayReach(caller, wanted.audience, capabilities))) {
-    problems.push({
-      path: paths.audience,
-      problem: 'is more than the caller has itself: it needs the right to write roles too',
-    });
-  }
   return [...problems, ...findBeyondToken(caller, { wanted, paths, clock })];
 }
 
 /**
- * Whoever may write roles can have a token for any audience anyway. The right to make tokens alone reaches no receiver
- * but the one that the caller's own token is for.
+ * Whether a caller may make a token for a receiver at all: whoever may write roles can have one for any audience anyway,
+ * the right to make tokens alone reaches nobody. A caller whose own token has an audience is held to that by
+ * {@link findBeyond}.
+ * @throws BrokerError `kube_unavailable`
  */
-async function mayReach(
+export async function mayReachReceivers(
   caller: GivingCaller,
-  audience: string,
   capabilities: Capabilities,
 ): Promise<boolean> {
-  if (caller.token?.audience === audience) return true;
-  return capabilities.can(caller, 'create', 'roles');
+  return (
+    caller.token?.audience !== undefined || (await capabilities.can(caller, 'create', 'roles'))
+  );
 }
 
 async function mayHandOn(

@@ -1,6 +1,11 @@
 // What every server of ours shares: limits against slow and large clients, TLS floor, graceful drain, and the
 // operations port (/livez, /readyz, /metrics). Routes and errors belong to each server.
-import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
@@ -160,4 +165,14 @@ export function listenOperations(options: OperationsOptions): Promise<RunningSer
     },
     { address: options.address },
   );
+}
+
+/**
+ * Whether a body was announced and not read to its end: it would be taken for the next request, so the connection must
+ * close. A request without one is complete only after its handler ran.
+ */
+export function hasUnreadBody({ complete, headers }: IncomingMessage): boolean {
+  const isAnnounced =
+    headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+  return isAnnounced && !complete;
 }

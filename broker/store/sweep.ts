@@ -1,8 +1,10 @@
 // What has ended is taken out, a little at a time, by one replica at a time; and decisions are kept within their bounds.
+import type { DeleteQueryBuilder, DeleteResult, Kysely } from 'kysely';
 import { type Clock, nowSeconds } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
 import { type Core, repeatInBatches } from './core.ts';
 import { sweepDeaths } from './deaths.ts';
+import type { Tables } from './schema.ts';
 
 const SWEEP_MS = 60_000;
 /** A sweep that takes longer is done by two, which is no harm. */
@@ -82,66 +84,60 @@ function takeLease(core: Core, holder: string, now: number): Promise<boolean> {
   });
 }
 
-function sweepTokens(core: Core, before: number): Promise<number> {
+/** Takes rows out a batch at a time, each batch a transaction; resolves to how many went. */
+function removeInBatches(
+  core: Core,
+  remove: (
+    db: Kysely<Tables>,
+    limit: number,
+  ) => DeleteQueryBuilder<Tables, keyof Tables, DeleteResult>,
+): Promise<number> {
   return repeatInBatches(
     (limit) =>
       core.write(async ({ db }) => {
-        const { numDeletedRows } = await db
-          .deleteFrom('coatcheck_tokens')
-          .where('seq', 'in', (inner) =>
-            inner
-              .selectFrom('coatcheck_tokens')
-              .select('seq')
-              .where('expires_at', '<=', before)
-              // By the index also where the database has no statistics yet.
-              .orderBy('expires_at')
-              .limit(limit),
-          )
-          .executeTakeFirst();
+        const { numDeletedRows } = await remove(db, limit).executeTakeFirst();
         return Number(numDeletedRows);
       }),
     BATCH,
   );
 }
 
+function sweepTokens(core: Core, before: number): Promise<number> {
+  return removeInBatches(core, (db, limit) =>
+    db.deleteFrom('coatcheck_tokens').where('seq', 'in', (inner) =>
+      inner
+        .selectFrom('coatcheck_tokens')
+        .select('seq')
+        .where('expires_at', '<=', before)
+        // By the index also where the database has no statistics yet.
+        .orderBy('expires_at')
+        .limit(limit),
+    ),
+  );
+}
+
 function sweepDenials(core: Core, before: number): Promise<number> {
-  return repeatInBatches(
-    (limit) =>
-      core.write(async ({ db }) => {
-        const { numDeletedRows } = await db
-          .deleteFrom('coatcheck_denials')
-          .where('id', 'in', (inner) =>
-            inner
-              .selectFrom('coatcheck_denials')
-              .select('id')
-              .where('until', '<=', before)
-              .limit(limit),
-          )
-          .executeTakeFirst();
-        return Number(numDeletedRows);
-      }),
-    BATCH,
+  return removeInBatches(core, (db, limit) =>
+    db
+      .deleteFrom('coatcheck_denials')
+      .where('id', 'in', (inner) =>
+        inner
+          .selectFrom('coatcheck_denials')
+          .select('id')
+          .where('until', '<=', before)
+          .limit(limit),
+      ),
   );
 }
 
 /** @param before milliseconds since the epoch */
 function sweepDecisions(core: Core, before: number): Promise<number> {
-  return repeatInBatches(
-    (limit) =>
-      core.write(async ({ db }) => {
-        const { numDeletedRows } = await db
-          .deleteFrom('coatcheck_decisions')
-          .where('seq', 'in', (inner) =>
-            inner
-              .selectFrom('coatcheck_decisions')
-              .select('seq')
-              .where('at', '<', before)
-              .limit(limit),
-          )
-          .executeTakeFirst();
-        return Number(numDeletedRows);
-      }),
-    BATCH,
+  return removeInBatches(core, (db, limit) =>
+    db
+      .deleteFrom('coatcheck_decisions')
+      .where('seq', 'in', (inner) =>
+        inner.selectFrom('coatcheck_decisions').select('seq').where('at', '<', before).limit(limit),
+      ),
   );
 }
 
@@ -156,21 +152,15 @@ async function boundDecisions(core: Core, max: number): Promise<number> {
       .executeTakeFirst(),
   );
   if (!last) return 0;
-  return repeatInBatches(
-    (limit) =>
-      core.write(async ({ db }) => {
-        const { numDeletedRows } = await db
-          .deleteFrom('coatcheck_decisions')
-          .where('seq', 'in', (inner) =>
-            inner
-              .selectFrom('coatcheck_decisions')
-              .select('seq')
-              .where('seq', '<=', last.seq)
-              .limit(limit),
-          )
-          .executeTakeFirst();
-        return Number(numDeletedRows);
-      }),
-    BATCH,
+  return removeInBatches(core, (db, limit) =>
+    db
+      .deleteFrom('coatcheck_decisions')
+      .where('seq', 'in', (inner) =>
+        inner
+          .selectFrom('coatcheck_decisions')
+          .select('seq')
+          .where('seq', '<=', last.seq)
+          .limit(limit),
+      ),
   );
 }

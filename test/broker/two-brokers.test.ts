@@ -1,5 +1,5 @@
 // Two brokers on one real PostgreSQL: what one of them revokes, renews or registers, the other knows at once. The times
-// are printed; the bound is the contract's (100 ms).
+// are printed; the median is held to the contract's bound (100 ms).
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { hashClientSecret, newClientSecret } from '../../broker/client-secrets.ts';

@@ -1,12 +1,15 @@
 // The body of a request: JSON in UTF-8 and nothing else, bounded. Read only after the caller was let in.
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
+import { isDeeperThan } from '../../../common/documents.ts';
 import { BrokerError } from '../../errors.ts';
 import { RequestRefused } from './errors.ts';
 
 export const MAX_BODY_BYTES = 256 * 1024;
 /** A body that is too long is read to its end and dropped, so that the client hears our answer; beyond this it is cut. */
 const MAX_DISCARDED_BYTES = 8 * 1024 * 1024;
+/** A role has 32 levels at most (roles/schema.ts); what is deeper is for its own check to tell. */
+const MAX_DEPTH = 64;
 const JSON_TYPE = /^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
 
 /** @throws BrokerError `media_type_unsupported`, `body_too_large`, `document_invalid` */
@@ -21,6 +24,13 @@ export async function readJson(
     throw new BrokerError('media_type_unsupported', 'a content encoding');
   const bytes = await readBytes(request, maxBytes);
   if (!isUtf8(bytes)) throw toInvalid('must be UTF-8');
+  const value = parse(bytes);
+  // Before anything walks it: schemas recurse.
+  if (isDeeperThan(value, MAX_DEPTH)) throw toInvalid(`must be at most ${MAX_DEPTH} levels deep`);
+  return value;
+}
+
+function parse(bytes: Buffer): unknown {
   try {
     return JSON.parse(bytes.toString('utf8')) as unknown;
   } catch {

@@ -2,6 +2,7 @@
 // CORS anywhere, nothing may be cached.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Request, type Response, Router } from 'express';
+import { hasUnreadBody } from '../../../common/http.ts';
 import { BrokerError } from '../../errors.ts';
 import { admit, type Progress, toQuery } from './admit.ts';
 import { EVERYWHERE } from './authorization.ts';
@@ -166,13 +167,6 @@ function refuse(error: BrokerError, { request, response, deps }: Exchange): void
     ...(hasUnreadBody(request) && { Connection: 'close' }),
   });
   response.end(body);
-}
-
-/** Such a body would be taken for the next request. */
-function hasUnreadBody({ complete, headers }: IncomingMessage): boolean {
-  const isAnnounced =
-    headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
-  return isAnnounced && !complete;
 }
 
 function toLocals(response: ServerResponse): RequestLocals {

@@ -5,7 +5,7 @@ import { BrokerError } from '../../errors.ts';
 import { BUILT_IN_POLICIES, isBrokerPolicy } from '../../policies.ts';
 import type { StaticTokenRequest } from '../../static-tokens.ts';
 import { StoreError } from '../../store/store.ts';
-import { BOOTSTRAP_NAME, findBeyond } from '../../within.ts';
+import { BOOTSTRAP_NAME, findBeyond, mayReachReceivers } from '../../within.ts';
 import type { AdminDeps } from './deps.ts';
 import { RequestRefused } from './errors.ts';
 import { defineRoute } from './route.ts';
@@ -18,7 +18,7 @@ const create = defineRoute({
   operation: 'createToken',
   summary: 'Makes a static token; the answer is the only time it is shown',
   description:
-    'Policies, audience, scopes and ttl must lie within the own of the caller, and the ttl within the ceiling of the operator (`maxStaticTokenTtlSeconds`). Static tokens are of no namespace: the right must be for all of them.',
+    'Policies, audience, scopes and ttl must lie within the own of the caller, and the ttl within the ceiling of the operator (`maxStaticTokenTtlSeconds`). An audience needs the right to create roles too, unless the token of the caller is for that very audience. Static tokens are of no namespace: the right must be for all of them.',
   needs: { resource: 'tokens', verb: 'create' },
   audited: true,
   needsStore: true,
@@ -40,6 +40,9 @@ const create = defineRoute({
     const beyond = [
       ...(ttl > deps.maxStaticTokenTtlSeconds
         ? [{ path: 'ttl', problem: `must be at most ${deps.maxStaticTokenTtlSeconds} s here` }]
+        : []),
+      ...(audience !== undefined && !(await mayReachReceivers(caller, deps.capabilities))
+        ? [{ path: 'audience', problem: 'needs the right to create roles, too' }]
         : []),
       ...(await findBeyond(caller, { wanted: request, paths }, deps)),
     ];

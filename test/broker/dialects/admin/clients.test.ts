@@ -46,6 +46,17 @@ describe('admin API: clients', () => {
     expect(both.body.secret).to.be.a('string');
   });
 
+  it('refuses keys that are nested without end, and takes the next request', async () => {
+    let deep: unknown = 1;
+    for (let i = 0; i < 2_000; i++) deep = [deep];
+    const answer = await create({ id: 'too-deep', jwks: { keys: [{ ...publicJwk, deep }] } });
+    expect(answer.status, answer.text).to.equal(400);
+    expect(answer.text).to.include('levels deep');
+    expect((await create({ id: 'not-too-deep', jwks: { keys: [publicJwk] } })).status).to.equal(
+      201,
+    );
+  });
+
   it('refuses a private key, and says where it is', async () => {
     const jwk = { ...privateKey.export({ format: 'jwk' }), kid: 'k1' };
     const answer = await create({ id: 'by-private', jwks: { keys: [jwk] } });

@@ -25,6 +25,18 @@ describe('admin API: roles', () => {
     expect(issued.status).to.equal(200);
   });
 
+  it('lets who may only replace roles replace one, and create none', async () => {
+    await admin.call('PUT /api/v1/roles/replaced', { body: toRole('replaced') });
+    admin.access.decide = ({ resourceAttributes }) => resourceAttributes?.verb === 'update';
+    const token = admin.workload('replacer');
+    const changed = toRole('replaced', { requirePod: false });
+    const answer = await admin.call('PUT /api/v1/roles/replaced', { token, body: changed });
+    expect(answer.status, answer.text).to.equal(200);
+    const created = await admin.call('PUT /api/v1/roles/never', { token, body: toRole('never') });
+    expect(created.status, created.text).to.equal(403);
+    admin.access.decide = () => false;
+  });
+
   it('counts versions, and leaves them where nothing changed', async () => {
     const role = toRole('counted');
     await admin.call('PUT /api/v1/roles/counted', { body: role });
