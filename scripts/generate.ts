@@ -11,6 +11,7 @@ import { DEV_SETTINGS } from '../dev/settings.ts';
 import { EXCHANGE_SETTINGS } from '../exchange/settings.ts';
 import { WEBHOOK_TABLE } from '../webhook/settings.ts';
 import { renderAdminApi } from './admin-api-page.ts';
+import { listChartValues } from './chart-page.ts';
 import { renderCliPage } from './cli-page.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
@@ -107,6 +108,16 @@ function renderMetrics(): string {
   return renderTable(['metric', 'labels', 'meaning'], rows);
 }
 
+function renderChartValues(): string {
+  const rows = listChartValues().map(({ place, allowed, default: byDefault, meaning }) => [
+    `\`${place}\``,
+    allowed,
+    `\`${JSON.stringify(byDefault)}\``,
+    meaning.replaceAll('<', '&lt;'),
+  ]);
+  return renderTable(['value', 'allowed', 'default', 'meaning'], rows);
+}
+
 function renderTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map(escapeCell).join(' | ')} |`;
   return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
@@ -127,6 +138,7 @@ function renderSection(file: string, section: string, content: string): string {
 const sections: readonly (readonly [file: string, section: string, content: string])[] = [
   ['docs/broker.md', 'audit fields', renderAuditFields()],
   ['docs/broker.md', 'metrics', renderMetrics()],
+  ['charts/coatcheck/README.md', 'values', renderChartValues()],
 ];
 
 const pages: readonly (readonly [file: string, content: string])[] = [
