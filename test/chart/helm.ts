@@ -47,6 +47,8 @@ export function runHelm(args: readonly string[], values?: object): HelmResult {
 export interface Release {
   name?: string;
   namespace?: string;
+  /** With what `helm test` makes, too. */
+  withTests?: boolean;
 }
 
 // A helm built from its module takes every cluster for 1.20 when it is not told.
@@ -55,9 +57,13 @@ const KUBERNETES = ['--kube-version', '1.34.0'];
 /** `helm template`; never throws for what helm refuses. */
 export function templateChart(
   values: object,
-  { name = 'coatcheck', namespace = 'auth' }: Release = {},
+  { name = 'coatcheck', namespace = 'auth', withTests = false }: Release = {},
 ): HelmResult {
-  return runHelm(['template', name, CHART, '-n', namespace, ...KUBERNETES, '-f', '-'], values);
+  const more = withTests ? [] : ['--skip-tests'];
+  return runHelm(
+    ['template', name, CHART, '-n', namespace, ...KUBERNETES, ...more, '-f', '-'],
+    values,
+  );
 }
 
 export function lintChart(values: object): HelmResult {

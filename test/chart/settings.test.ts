@@ -72,7 +72,7 @@ describe('settings from the chart', () => {
     const settings = readWebhook(usual, 'coatcheck-webhook', LINKS);
     expect(settings.brokerUrl).to.equal('https://coatcheck-broker.auth.svc');
     expect(settings.brokerFallbackAddress).to.equal('10.96.0.9');
-    expect(settings.image).to.match(/^coatcheck:\d+\.\d+\.\d+$/);
+    expect(settings.image).to.match(/^coatcheck-exchange:\d+\.\d+\.\d+$/);
   });
 
   it('stop the webhook where the kubelet does not know the Service yet, so that its restart gets the address', () => {

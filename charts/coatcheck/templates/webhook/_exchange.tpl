@@ -1,10 +1,16 @@
 {{/* What the webhook writes into pods: the part of its settings that `exchange` in the values is about. */}}
 
+{{/* Beside the other image, under its name and -exchange, with the same tag, unless the values say otherwise. */}}
+{{- define "coatcheck.exchangeImage" -}}
+{{- $own := .Values.exchange.image -}}
+{{- $repository := $own.repository | default (printf "%s-exchange" .Values.image.repository) -}}
+{{- $tag := $own.tag | default (ternary .Values.image.tag "" (eq $own.repository "")) -}}
+{{- include "coatcheck.imageReference" (list (dict "repository" $repository "tag" $tag "digest" $own.digest) .Chart.AppVersion) -}}
+{{- end -}}
+
 {{- define "coatcheck.exchangeVariables" -}}
 {{- $exchange := .Values.exchange -}}
-{{- $own := $exchange.image -}}
-{{- $image := ternary $own .Values.image (ne $own.repository "") -}}
-{{- include "coatcheck.variable" (list "COATCHECK_IMAGE" (include "coatcheck.imageReference" (list $image .Chart.AppVersion))) }}
+{{- include "coatcheck.variable" (list "COATCHECK_IMAGE" (include "coatcheck.exchangeImage" .)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_IMAGE_PULL_POLICY" $exchange.image.pullPolicy) }}
 {{- if $exchange.command }}
 {{- include "coatcheck.variable" (list "COATCHECK_EXCHANGE_COMMAND" (toJson $exchange.command)) }}
