@@ -66,7 +66,7 @@ export function createCapabilities(deps: CapabilitiesDeps): Capabilities {
     if (known && now - known.at < CAPABILITY_CACHE_MS) return known.allowed;
     const question = { ...attributes, group: KUBE_GROUP };
     const allowed = limiter
-      .run(() => reviews.can(user, question))
+      .run({ group: who.namespace, member: who.serviceAccount }, () => reviews.can(user, question))
       .then(
         (answer) => answer.allowed,
         (error: unknown) => {

@@ -85,16 +85,16 @@ export function createSecretChecker(deps: {
         // where this costs one: nobody sees a name or can make one longer.
         const name = hashOnce('sha256', `${key}\n${hash}\n${secret.reveal()}`, 'base64');
         if (isRemembered(name)) return true;
-        if (await compareOnce(name, () => isHashOf(hash, secret))) return true;
+        if (await compareOnce(name, hash, () => isHashOf(hash, secret))) return true;
       }
       return false;
     },
   };
 
-  function compareOnce(name: string, task: () => Promise<boolean>): Promise<boolean> {
+  function compareOnce(name: string, hash: string, task: () => Promise<boolean>): Promise<boolean> {
     const known = comparing.get(name);
     if (known) return known;
-    const result = runLimited(task)
+    const result = runLimited(hash, task)
       .then((isSame) => {
         if (isSame) remember(name);
         return isSame;
@@ -104,13 +104,15 @@ export function createSecretChecker(deps: {
     return result;
   }
 
-  async function runLimited(task: () => Promise<boolean>): Promise<boolean> {
+  /** Who guesses one client's secret keeps no other client waiting. */
+  async function runLimited(hash: string, task: () => Promise<boolean>): Promise<boolean> {
     try {
-      return await limiter.run(task);
+      return await limiter.run({ group: hash, member: '' }, task);
     } catch (error) {
       if (!(error instanceof LimiterFull)) throw error;
       throw new BrokerError('too_many_requests', 'too many client secrets are being compared', {
         cause: error,
+        retryAfterSeconds: error.retryAfterSeconds,
       });
     }
   }

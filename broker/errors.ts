@@ -208,6 +208,8 @@ export interface BrokerErrorOptions {
   readonly cause?: unknown;
   /** The first claim that failed, for the decision. */
   readonly failed?: FailedClaim;
+  /** When asking again makes sense, where that is known better than by the dialect. */
+  readonly retryAfterSeconds?: number | undefined;
 }
 
 /** A failure on its way to the one place that renders it. `detail` is for log and audit, never for the caller. */
@@ -215,6 +217,7 @@ export class BrokerError extends Error {
   readonly reason: Reason;
   readonly detail: string | undefined;
   readonly failed: FailedClaim | undefined;
+  readonly retryAfterSeconds: number | undefined;
 
   constructor(reason: Reason, detail?: string, options: BrokerErrorOptions = {}) {
     super(
@@ -225,5 +228,6 @@ export class BrokerError extends Error {
     this.reason = reason;
     this.detail = detail;
     this.failed = options.failed;
+    this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }

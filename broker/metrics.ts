@@ -202,6 +202,18 @@ function createReviewCounters({ registers, name }: Naming): (event: ReviewEvent)
     labelNames: ['cluster'],
     registers,
   });
+  const waiting = new Gauge({
+    name: name('token_reviews_waiting'),
+    help: 'TokenReviews that wait for their turn.',
+    labelNames: ['cluster'],
+    registers,
+  });
+  const turnedAway = new Counter({
+    name: name('token_reviews_turned_away_total'),
+    help: 'TokenReviews that were not asked, so that the caller got 429: full (too many wait, and its namespace the most), late (no turn within reviewQueueSeconds).',
+    labelNames: ['cluster', 'why'],
+    registers,
+  });
   const spared = new Counter({
     name: name('token_reviews_spared_total'),
     help: 'Validations without a TokenReview of their own: cached, shared, recent (the API server did not answer).',
@@ -211,6 +223,8 @@ function createReviewCounters({ registers, name }: Naming): (event: ReviewEvent)
   return (event) => {
     const { cluster } = event;
     if (event.kind === 'spared') spared.inc({ cluster, by: event.by });
+    else if (event.kind === 'waiting') waiting.set({ cluster }, event.count);
+    else if (event.kind === 'turned_away') turnedAway.inc({ cluster, why: event.why });
     else if (event.kind === 'started') inFlight.inc({ cluster });
     else {
       inFlight.dec({ cluster });

@@ -205,6 +205,7 @@ function createErrorHandler(log: Logger): ErrorRequestHandler {
     const { status, headers, body } = renderError({
       reason,
       correlationId,
+      ...(error instanceof BrokerError && { retryAfterSeconds: error.retryAfterSeconds }),
       // RFC 9110 §11.6.1: a 401 always says how to authenticate.
       usedAuthorization:
         reason === 'client_unauthenticated' || request.headers.authorization !== undefined,

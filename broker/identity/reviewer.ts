@@ -1,8 +1,8 @@
-// Asks one cluster's API server about tokens: one review at a time per token, a bounded number at once, good answers kept
-// for a moment. That the API server does not answer, or refuses our own credential, is never the caller's fault.
+// Asks one cluster's API server about tokens: one review at a time per token, a bounded number at once, namespaces in
+// turn, good answers kept for a moment. That the API server does not answer, or refuses our own credential, is never the caller's fault.
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
-import { createKubeClient, type KubeClient } from '../../common/kube/client.ts';
+import { createKubeClient, KUBE_TIMEOUT_MS, type KubeClient } from '../../common/kube/client.ts';
 import { KubeError } from '../../common/kube/error.ts';
 import type { Logger } from '../../common/log.ts';
 import { BrokerError } from '../errors.ts';
@@ -30,6 +30,8 @@ export type ReviewEvent =
       readonly outcome: 'accepted' | 'refused' | 'unavailable' | 'credential_refused';
       readonly seconds: number;
     }
+  | { readonly kind: 'waiting'; readonly cluster: string; readonly count: number }
+  | { readonly kind: 'turned_away'; readonly cluster: string; readonly why: LimiterFull['why'] }
   | {
       readonly kind: 'spared';
       readonly cluster: string;
@@ -60,8 +62,11 @@ export interface ReviewerOptions {
   readonly timeoutMs?: number;
 }
 
-/** What may wait for its turn: a thousand pods at once, and a bound on memory. */
-const MAX_WAITING = 2048;
+/** What may wait for its turn: some thousand pods at once, and a bound on memory. */
+const MAX_WAITING = 4096;
+/** Wait and review together stay below the 10 s after which an exchange gives a try up; a review has at least 2 s. */
+const TOTAL_MS = 9000;
+const SHORTEST_REVIEW_MS = 2000;
 /** One line is enough to act on; every refused request has its own anyway. */
 const ALARM_EVERY_MS = 60_000;
 
@@ -73,6 +78,7 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
     maxWaiting: MAX_WAITING,
     maxWaitMs: settings.queueSeconds * 1000,
     clock,
+    onWaiting: (count) => onEvent?.({ kind: 'waiting', cluster, count }),
   });
   const flights = new Map<string, Promise<void>>();
   let generation = 0;
@@ -92,13 +98,16 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
 
   function reviewOnce(key: string, question: Question): Promise<void> {
     const remember = cache.begin();
+    const { namespace: group, serviceAccount: member } = question.subject.identity;
     const flight: Promise<void> = limiter
-      .run(() => ask(question))
+      .run({ group, member }, (waitedMs) => ask(question, waitedMs))
       .then(
         () => remember({ key, identity: question.subject.identity, until: toEnd(question) }),
         (error: unknown) => {
           // The API server has spoken: what it said before of this pod counts no more.
           if (error instanceof BrokerError) cache.forgetPod(question.subject.identity);
+          if (error instanceof LimiterFull)
+            onEvent?.({ kind: 'turned_away', cluster, why: error.why });
           throw toFailure(error, cluster);
         },
       )
@@ -165,7 +174,10 @@ function createAsk({
   log,
   onEvent,
   client,
-}: ReviewerOptions & { client: KubeClient }): (question: Question) => Promise<void> {
+}: ReviewerOptions & { client: KubeClient }): (
+  question: Question,
+  waitedMs: number,
+) => Promise<void> {
   let alarmedAt: number | undefined;
   const alarm = (error: KubeError) => {
     if (alarmedAt !== undefined && clock.now() - alarmedAt < ALARM_EVERY_MS) return;
@@ -175,12 +187,13 @@ function createAsk({
       'the API server refuses the credential of the broker',
     );
   };
-  return async (question) => {
+  return async (question, waitedMs) => {
     onEvent?.({ kind: 'started', cluster });
     const startedAt = clock.now();
+    const within = Math.max(SHORTEST_REVIEW_MS, Math.min(KUBE_TIMEOUT_MS, TOTAL_MS - waitedMs));
     let outcome: Extract<ReviewEvent, { kind: 'ended' }>['outcome'] = 'unavailable';
     try {
-      const text = await client.post(TOKEN_REVIEWS_PATH, toTokenReview(question));
+      const text = await client.post(TOKEN_REVIEWS_PATH, toTokenReview(question), within);
       const checked = checkReview(parseReview(text), question);
       outcome = checked.ok ? 'accepted' : 'refused';
       if (checked.ok) return;
@@ -208,7 +221,9 @@ const NEEDS: Readonly<Record<KubeError['kind'], string>> = {
 
 function toFailure(error: unknown, cluster: string): unknown {
   if (error instanceof LimiterFull) {
-    return new BrokerError('too_many_requests', `cluster ${cluster}: reviews: ${error.message}`);
+    return new BrokerError('too_many_requests', `cluster ${cluster}: reviews: ${error.message}`, {
+      retryAfterSeconds: error.retryAfterSeconds,
+    });
   }
   if (!(error instanceof KubeError)) return error;
   const { message } = error;

@@ -28,10 +28,11 @@ export interface KubeClient {
   /**
    * Sends an object as JSON, which may be done twice: after 401 with the token as it then stands on the disk, and where
    * a kept connection broke. Only for requests that may be repeated.
+   * @param within for everything together, in milliseconds; absent: the client's timeout for each try
    * @returns the body of a 200 or 201
    * @throws KubeError
    */
-  post(path: string, body: object): Promise<string>;
+  post(path: string, body: object, within?: number): Promise<string>;
   /**
    * @param reading what to `Accept` (JSON unless set); a bound on the answer instead of the client's
    * @returns the body of a 200
@@ -98,7 +99,9 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
       readToken(tokenFile),
       isHttps ? readCa(caFile) : Promise.resolve(''),
     ]);
-    const timeoutMs = options.timeoutMs ?? KUBE_TIMEOUT_MS;
+    const own = options.timeoutMs ?? KUBE_TIMEOUT_MS;
+    const leftMs = (request.endsAt ?? Number.POSITIVE_INFINITY) - performance.now();
+    const timeoutMs = Math.max(1, Math.floor(Math.min(own, leftMs)));
     const sending = { ...request, url: base + request.path, agent: getAgent(ca), token, timeoutMs };
     try {
       return await send(sending, read);
@@ -122,8 +125,11 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
 
   const toText = (maxBytes = options.maxBytes ?? MAX_BYTES) => createTextReader(maxBytes);
   return {
-    post: (path, body) =>
-      ask({ method: 'POST', path, text: JSON.stringify(body), type: JSON_TYPE }, toText()),
+    post: (path, body, within) => {
+      const text = JSON.stringify(body);
+      const endsAt = within === undefined ? undefined : performance.now() + within;
+      return ask({ method: 'POST', path, text, type: JSON_TYPE, endsAt }, toText());
+    },
     get: (path, { accept, maxBytes } = {}) =>
       ask({ method: 'GET', path, ...(accept && { accept }) }, toText(maxBytes)),
     patch: (path, body) =>
@@ -151,6 +157,8 @@ interface KubeRequest {
   readonly text?: string;
   /** Media type of the text. */
   readonly type?: string;
+  /** By `performance.now()`, for all tries together. */
+  readonly endsAt?: number | undefined;
 }
 
 interface Sending extends KubeRequest {
@@ -238,10 +246,12 @@ const openAnswer: ReadAnswer<IncomingMessage> = (response, { resolve }) => {
   resolve(response);
 };
 
-function findRefusal({ statusCode = 0 }: IncomingMessage): KubeError | undefined {
+function findRefusal({ statusCode = 0, headers }: IncomingMessage): KubeError | undefined {
   if (statusCode === 200 || statusCode === 201) return undefined;
   const text = `answered ${statusCode}`;
-  const status = { status: statusCode };
+  const seconds = headers['retry-after'] ?? '';
+  const wait = /^\d{1,6}$/.test(seconds) && { retryAfterSeconds: Number(seconds) };
+  const status = { status: statusCode, ...wait };
   if (statusCode === 401) return new KubeError('unauthorized', text, status);
   if (statusCode === 403) return new KubeError('forbidden', text, status);
   return new KubeError('unavailable', text, status);

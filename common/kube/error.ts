@@ -8,15 +8,18 @@ export class KubeError extends Error {
   readonly kind: 'unauthorized' | 'forbidden' | 'unreadable' | 'unavailable';
   /** Of the answer, where there was one. */
   readonly status: number | undefined;
+  /** What the answer asks to wait before the next try, seconds. */
+  readonly retryAfterSeconds: number | undefined;
 
   constructor(
     kind: KubeError['kind'],
     message: string,
-    options: { cause?: unknown; status?: number } = {},
+    options: { cause?: unknown; status?: number; retryAfterSeconds?: number } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = 'KubeError';
     this.kind = kind;
     this.status = options.status;
+    this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }

@@ -51,7 +51,7 @@ export interface AdminErrorResponse extends ErrorResponse {
   readonly details?: readonly Problem[];
 }
 
-const RETRY_AFTER_SECONDS = '2';
+const RETRY_AFTER_SECONDS = 2;
 
 /** The failure as this dialect tells it: the store's three become ours, what is foreign becomes `internal`. */
 export function toBrokerError(error: unknown): BrokerError {
@@ -93,7 +93,9 @@ export function renderError(error: BrokerError, correlationId: string): Rendered
     status,
     headers: {
       ...ANSWER_HEADERS,
-      ...((status === 503 || status === 429) && { 'Retry-After': RETRY_AFTER_SECONDS }),
+      ...((status === 503 || status === 429) && {
+        'Retry-After': String(error.retryAfterSeconds ?? RETRY_AFTER_SECONDS),
+      }),
       // RFC 9110 §15.5.2; RFC 6750 §3 wants no error code where no token was shown, and it helps nobody else either.
       ...(status === 401 && { 'WWW-Authenticate': 'Bearer realm="coatcheck"' }),
     },

@@ -61,8 +61,8 @@ export const OAUTH_ERRORS = {
   internal: { status: 500, error: 'server_error' },
 } as const satisfies Record<Reason, OAuthError>;
 
-/** What a client should wait before it asks again, in seconds, where the fault may pass. */
-const RETRY_AFTER_SECONDS = '2';
+/** What a client should wait before it asks again, where the fault may pass and nothing better is known. */
+const RETRY_AFTER_SECONDS = 2;
 
 export interface Refusal {
   readonly reason: Reason;
@@ -71,6 +71,7 @@ export interface Refusal {
   readonly subject?: DecisionSubject | undefined;
   /** The caller tried to authenticate by the Authorization header, so RFC 6749 §5.2 wants a challenge in kind. */
   readonly usedAuthorization?: boolean;
+  readonly retryAfterSeconds?: number | undefined;
 }
 
 export interface RenderedError {
@@ -84,6 +85,7 @@ export function renderError({
   correlationId,
   subject,
   usedAuthorization,
+  retryAfterSeconds = RETRY_AFTER_SECONDS,
 }: Refusal): RenderedError {
   const { status, error } = OAUTH_ERRORS[reason];
   const { group, text } = REASONS[reason];
@@ -101,7 +103,7 @@ export function renderError({
       'Content-Type': 'application/json',
       'Cache-Control': 'no-store',
       Pragma: 'no-cache',
-      ...((status === 503 || status === 429) && { 'Retry-After': RETRY_AFTER_SECONDS }),
+      ...((status === 503 || status === 429) && { 'Retry-After': String(retryAfterSeconds) }),
       ...toChallenge(reason, usedAuthorization),
     },
     body: JSON.stringify(body),

@@ -89,6 +89,9 @@ export function sendRefusal(
     subject: decision.outcome === 'deny' ? decision.subject : undefined,
     usedAuthorization:
       decision.reason === 'client_unauthenticated' && request.headers.authorization !== undefined,
+    ...(decision.error instanceof BrokerError && {
+      retryAfterSeconds: decision.error.retryAfterSeconds,
+    }),
   });
   // A body that was not read to its end would be taken for the next request.
   response.writeHead(status, {

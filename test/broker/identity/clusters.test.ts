@@ -87,7 +87,7 @@ describe('the clusters table', () => {
     const usual = {
       onUnavailable: 'deny',
       maxConcurrent: 32,
-      queueSeconds: 4,
+      queueSeconds: 7,
       positiveCacheSeconds: 30,
     };
     it('are asked for where nothing else is said: never', () => {
