@@ -9,6 +9,16 @@ import { PATH_ADMIN } from '../common/protocol/admin-api.ts';
 import { formatAddress, type ListenAddress } from '../common/settings.ts';
 import type { Census } from './census.ts';
 import type { Death } from './deaths.ts';
+import type { PublicJwk } from './keys-set.ts';
+
+export interface KeysClient {
+  /** By this token of ours. @throws BrokerRefusal, or an Error where there was no answer */
+  tellKeys(
+    keys: readonly PublicJwk[],
+    around: { readonly token: string; readonly signal: AbortSignal },
+  ): Promise<void>;
+  close(): void;
+}
 
 export interface BrokerClient {
   /** `10.0.0.7:8443`. */
@@ -29,6 +39,8 @@ export interface BrokerClientOptions {
   /** The public authorities unless set. */
   readonly caFile: string | undefined;
   readonly tokenFile: string;
+  /** The broker does not believe the token of a report. */
+  readonly onUnauthorized?: () => void;
 }
 
 /** An answer that is no yes. */
@@ -45,16 +57,17 @@ export class BrokerRefusal extends Error {
   }
 }
 
-const TIMEOUT_MS = { dead: 5000, live: 30_000 } as const;
+const TIMEOUT_MS = { dead: 5000, live: 30_000, keys: 10_000 } as const;
+const UNAUTHORIZED = 401;
 const MAX_ANSWER_BYTES = 64 * 1024;
 
-export function createBrokerClient(options: BrokerClientOptions): BrokerClient {
+export function createBrokerClient(options: BrokerClientOptions): BrokerClient & KeysClient {
   const { url, address, cluster, caFile, tokenFile } = options;
   const base = new URL(url);
   const isHttps = base.protocol === 'https:';
   const pool = { keepAlive: true, maxSockets: 1 };
   const agent = isHttps ? new HttpsAgent({ ...pool, minVersion: 'TLSv1.2' }) : new HttpAgent(pool);
-  const path = `${base.pathname.replace(/\/+$/, '')}${PATH_ADMIN}/clusters/${cluster}/live`;
+  const path = `${base.pathname.replace(/\/+$/, '')}${PATH_ADMIN}/clusters/${cluster}`;
   const known = new WeakSet<Socket>();
   let isClosed = false;
   let onLost = (): void => undefined;
@@ -70,9 +83,9 @@ export function createBrokerClient(options: BrokerClientOptions): BrokerClient {
   async function send(
     method: 'PATCH' | 'PUT',
     body: object,
-    around: { signal: AbortSignal; timeoutMs: number },
+    around: { what?: 'keys' | 'live'; token?: string; signal: AbortSignal; timeoutMs: number },
   ): Promise<void> {
-    const token = await readToken(tokenFile);
+    const { what = 'live', token = await readToken(tokenFile) } = around;
     const ca = isHttps && caFile !== undefined ? await readCa(caFile) : undefined;
     const text = JSON.stringify(body);
     const signal = AbortSignal.any([around.signal, AbortSignal.timeout(around.timeoutMs)]);
@@ -82,7 +95,7 @@ export function createBrokerClient(options: BrokerClientOptions): BrokerClient {
       agent,
       host: address.host,
       port: address.port,
-      path,
+      path: `${path}/${what}`,
       method,
       signal,
       ...(isHttps && { servername: toServerName(base.hostname) }),
@@ -97,6 +110,7 @@ export function createBrokerClient(options: BrokerClientOptions): BrokerClient {
     request.on('socket', watchSocket);
     request.on('error', reject);
     request.on('response', (response) => {
+      if (response.statusCode === UNAUTHORIZED && what === 'live') options.onUnauthorized?.();
       readAnswer(response).then(resolve, reject);
     });
     request.end(text);
@@ -114,6 +128,8 @@ export function createBrokerClient(options: BrokerClientOptions): BrokerClient {
       const body = { takenAt: toTime(takenAt), ...set };
       return send('PUT', body, { signal, timeoutMs: TIMEOUT_MS.live });
     },
+    tellKeys: (keys, { token, signal }) =>
+      send('PUT', { keys }, { what: 'keys', token, signal, timeoutMs: TIMEOUT_MS.keys }),
     onConnectionLost: (listener) => {
       onLost = listener;
     },

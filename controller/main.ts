@@ -12,6 +12,10 @@ import { describeFlags, EXIT_BAD_SETTINGS, SettingsError } from '../common/setti
 import { createBrokerClient } from './broker-client.ts';
 import { PODS_PATH, SERVICE_ACCOUNTS_PATH, takeCensus } from './census.ts';
 import { findDeadAccounts, findDeadPods } from './deaths.ts';
+import { createKeyPusher, type KeyPusher } from './keys.ts';
+import { createKeysMetrics } from './keys-metrics.ts';
+import { KEYS_PATH, KEYS_TYPE } from './keys-set.ts';
+import { createTokenHistory } from './keys-tokens.ts';
 import { createLease } from './lease.ts';
 import { type ControllerMetrics, createMetrics } from './metrics.ts';
 import {
@@ -20,7 +24,7 @@ import {
   type TrackedServiceAccount,
   toTrackedServiceAccount,
 } from './pods.ts';
-import { findReplicas, toReplicaName } from './replicas.ts';
+import { createReplicaFinder, type FindReplicas } from './replicas.ts';
 import { createReporter, type Reporter } from './reporter.ts';
 import {
   CONTROLLER_SETTINGS,
@@ -52,14 +56,20 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
   const metrics = createMetrics();
   const { apiServerUrl: url, apiServerCaFile: caFile, apiServerTokenFile: tokenFile } = settings;
   const client = createKubeClient({ url, caFile, tokenFile });
-  const reporter = createOurReporter(deps, { client, metrics });
+  const findReplicas = createReplicaFinder(settings.brokerUrl, settings.brokersService);
+  const keys = settings.pushKeys
+    ? createOurKeyPusher(deps, { client, metrics, findReplicas })
+    : undefined;
+  const reporter = createOurReporter(deps, { client, metrics, findReplicas, keys });
   const { pods, accounts } = createCollections(deps, { client, reporter, onList: startLease });
   const lease = createLease({
     ...{ client, log, random: deps.random, clock: deps.steadyClock, wallClock: clock },
     namespace: settings.namespace,
     name: settings.leaseName,
     identity: `${settings.identity}_${deps.newId()}`,
-    lead: (signal) => reporter.lead(signal),
+    lead: async (signal) => {
+      await Promise.all([reporter.lead(signal), keys?.lead(signal)]);
+    },
   });
   metrics.follow({
     isLeading: lease.isHeld,
@@ -88,12 +98,16 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
   });
   pods.start();
   accounts.start();
+  const stopping = new AbortController();
+  const watching = keys?.watchTokens(stopping.signal);
   return {
     operationsUrl: operations.url,
     isLeading: lease.isHeld,
     stop: async () => {
       isStopping = true;
+      stopping.abort();
       await lease.stop();
+      await watching;
       await Promise.all([pods.stop(), accounts.stop()]);
       client.close();
       await operations.drain(0);
@@ -108,16 +122,53 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
   }
 }
 
+interface Around {
+  readonly client: KubeClient;
+  readonly metrics: ControllerMetrics;
+  readonly findReplicas: FindReplicas;
+}
+
+function toBroker({
+  brokerUrl: url,
+  brokerCaFile: caFile,
+  cluster,
+  tokenFile,
+}: ControllerSettings) {
+  return { url, caFile, cluster, tokenFile };
+}
+
+function createOurKeyPusher(
+  { settings, clock, random, log }: ControllerDeps,
+  { client, metrics, findReplicas }: Around,
+): KeyPusher {
+  let next = 0;
+  return createKeyPusher({
+    readKeys: () => client.get(KEYS_PATH, { accept: KEYS_TYPE }),
+    connect: async () => {
+      const replicas = await findReplicas();
+      // Another one each time: one that is away does not hold up those that are there.
+      const address = replicas[next++ % replicas.length];
+      if (!address) throw new Error('there is no replica of the broker');
+      return createBrokerClient({ ...toBroker(settings), address });
+    },
+    tokens: createTokenHistory(settings.tokenFile, clock),
+    everySeconds: settings.keysSeconds,
+    onPush: createKeysMetrics(metrics.registry, clock),
+    clock,
+    random,
+    log,
+  });
+}
+
 function createOurReporter(
   { settings, clock, random, log }: ControllerDeps,
-  { client, metrics }: { client: KubeClient; metrics: ControllerMetrics },
+  { client, metrics, findReplicas, keys }: Around & { readonly keys: KeyPusher | undefined },
 ): Reporter {
-  const { brokerUrl, brokersService, brokerCaFile: caFile, cluster, tokenFile } = settings;
-  const name = toReplicaName(brokerUrl, brokersService);
+  const onUnauthorized = () => keys?.hurry();
   return createReporter({
-    findReplicas: () => findReplicas(name),
+    findReplicas,
     createClient: (address) =>
-      createBrokerClient({ url: brokerUrl, address, cluster, caFile, tokenFile }),
+      createBrokerClient({ ...toBroker(settings), address, onUnauthorized }),
     takeCensus: (signal) => takeCensus({ client, clock, signal }),
     liveSetSeconds: settings.liveSetSeconds,
     metrics,

@@ -2,6 +2,7 @@
 import { LOG_LEVELS } from '../common/log.ts';
 import { DEFAULT_PREFIX } from '../common/protocol/pod.ts';
 import {
+  flag,
   integer,
   type ListenAddress,
   listenAddress,
@@ -31,7 +32,7 @@ export const CONTROLLER_SETTINGS = {
   brokerUrl: url({ doc: 'URL of the broker; also the name that its certificate must have' }),
   brokersService: optional(
     service(
-      'Name and port behind which every address is one replica of the broker (a headless Service); the host of the URL unless set',
+      'Name and port behind which every address is one replica of the broker (a headless Service); the URL alone, as one place, unless set',
     ),
   ),
   brokerCaFile: optional(
@@ -83,6 +84,16 @@ export const CONTROLLER_SETTINGS = {
     default: 300,
     min: 30,
     max: 3600,
+  }),
+  pushKeys: flag({
+    doc: "Send the broker this cluster's public keys: for a broker that cannot reach this API server. Its entry of this cluster must say that they are pushed",
+    default: false,
+  }),
+  keysSeconds: integer({
+    doc: 'With pushKeys: how often the API server is asked whether its keys changed',
+    default: 60,
+    min: 1,
+    max: 600,
   }),
   operationsListen: listenAddress({
     doc: 'Where /livez, /readyz and /metrics are answered, over plain HTTP',

@@ -32,6 +32,8 @@ export interface FakeApiServer {
   find(plural: Plural, key: string): StoredObject | undefined;
   /** Watches end, and their version is too old: everybody lists anew. */
   compact(): void;
+  /** What it publishes as its keys. */
+  jwks: unknown;
   /** What is answered instead, until cleared; undefined lets a request pass. */
   intercept: ((request: string) => number | 'silence' | undefined) | undefined;
   close(): Promise<void>;
@@ -81,6 +83,11 @@ export async function startApiServer(): Promise<FakeApiServer> {
     if (instead === 'silence') return;
     if (instead !== undefined) return answer(instead, {});
     const { pathname, searchParams } = new URL(url, 'http://x');
+    if (pathname === '/openid/v1/jwks') {
+      // As a real one (1.34): its own type, or 406.
+      const isTaken = String(request.headers.accept).includes('application/jwk-set+json');
+      return isTaken ? answer(200, fake.jwks) : answer(406, {});
+    }
     const plural = (['pods', 'serviceaccounts', 'leases'] as const).find((one) =>
       pathname.split('/').includes(one),
     );
@@ -161,6 +168,7 @@ export async function startApiServer(): Promise<FakeApiServer> {
       for (const { response } of watches) response.end();
       watches.clear();
     },
+    jwks: undefined,
     intercept: undefined,
     close: async () => {
       server.closeAllConnections();

@@ -13,6 +13,7 @@ export interface Told {
     readonly takenAt?: string;
     readonly pods?: readonly string[];
     readonly serviceAccounts?: readonly string[];
+    readonly keys?: readonly Readonly<Record<string, string>>[];
   };
 }
 
@@ -25,8 +26,14 @@ export interface FakeBroker {
   /** uids of all PATCHes so far. */
   deadUids(): readonly string[];
   sets(): readonly Told['body'][];
+  /** Key sets so far, as they were sent. */
+  keys(): readonly Told[];
   /** What is answered instead of yes, until cleared. */
   status: number | undefined;
+  /** The same for some requests alone. */
+  refuse:
+    | ((request: { path: string; authorization: string | undefined }) => number | undefined)
+    | undefined;
   /** As a process that ends and starts again: connections break, nothing is remembered. */
   restart(): void;
   close(): Promise<void>;
@@ -51,14 +58,16 @@ export async function startBroker(
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     requests += 1;
     response.setHeader('Content-Type', 'application/json');
-    if (fake.status !== undefined) {
-      response.writeHead(fake.status);
+    const { method = '', url = '', headers } = request;
+    const { authorization } = headers;
+    const status = fake.status ?? fake.refuse?.({ path: url, authorization });
+    if (status !== undefined) {
+      response.writeHead(status);
       response.end(JSON.stringify({ error: 'no', reason: 'bearer_forbidden' }));
       return;
     }
-    const { method = '', url = '', headers } = request;
     const body = JSON.parse(Buffer.concat(chunks).toString()) as Told['body'];
-    fake.told.push({ method, path: url, authorization: headers.authorization, body });
+    fake.told.push({ method, path: url, authorization, body });
     response.end('{}');
   }
   const server = createServer(
@@ -75,8 +84,10 @@ export async function startBroker(
     told: [],
     countRequests: () => requests,
     deadUids: () => fake.told.flatMap(({ body }) => (body.dead ?? []).map(({ uid }) => uid)),
-    sets: () => fake.told.filter(({ method }) => method === 'PUT').map(({ body }) => body),
+    sets: () => fake.told.filter(({ body }) => body.takenAt !== undefined).map(({ body }) => body),
+    keys: () => fake.told.filter(({ path }) => path.endsWith('/keys')),
     status: undefined,
+    refuse: undefined,
     restart: () => {
       fake.told.length = 0;
       for (const socket of sockets) socket.destroy();

@@ -27,8 +27,8 @@ export interface StartedController extends RunningController {
 
 export interface Around {
   readonly api: FakeApiServer;
-  /** Where replicas are looked for: `127.0.0.1:1234`. */
-  readonly brokers: string;
+  /** Where replicas are looked for: `127.0.0.1:1234`; the URL alone unless set. */
+  readonly brokers?: string;
   readonly name?: string;
   readonly clock?: Clock;
   readonly environment?: Readonly<Record<string, string>>;
@@ -44,7 +44,7 @@ export async function start(around: Around): Promise<StartedController> {
   const settings = readControllerSettings({
     environment: {
       COATCHECK_BROKER_URL: `https://${BROKER_NAME}`,
-      COATCHECK_BROKERS_SERVICE: brokers,
+      ...(brokers !== undefined && { COATCHECK_BROKERS_SERVICE: brokers }),
       COATCHECK_BROKER_CA_FILE: toFile('ca.crt', authority.certificate),
       COATCHECK_TOKEN_FILE: toFile('token', noteToken(CONTROL_TOKEN)),
       COATCHECK_API_SERVER_URL: api.url,

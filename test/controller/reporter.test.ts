@@ -10,7 +10,7 @@ import { createBrokerClient } from '../../controller/broker-client.ts';
 import { MAX_QUEUED } from '../../controller/broker-link.ts';
 import type { Census } from '../../controller/census.ts';
 import { createMetrics } from '../../controller/metrics.ts';
-import { findReplicas, toReplicaName } from '../../controller/replicas.ts';
+import { createReplicaFinder } from '../../controller/replicas.ts';
 import { createReporter, type Reporter, type ReporterOptions } from '../../controller/reporter.ts';
 import { readControllerSettings } from '../../controller/settings.ts';
 import { keep, noteToken } from '../support/tokens.ts';
@@ -137,21 +137,26 @@ describe('reports to several replicas', () => {
 });
 
 describe('the replicas of the broker', () => {
-  it('are behind the Service, or else behind the host of the URL', () => {
-    expect(toReplicaName('https://b.ns.svc', { host: 'all.ns.svc', port: 8443 })).to.eql({
-      host: 'all.ns.svc',
-      port: 8443,
-    });
-    expect(toReplicaName('https://b.ns.svc/x')).to.eql({ host: 'b.ns.svc', port: 443 });
-    expect(toReplicaName('http://[::1]:8080')).to.eql({ host: '::1', port: 8080 });
-  });
-  it('are every address that the name has', async () => {
-    expect(await findReplicas({ host: '127.0.0.1', port: 1 })).to.eql([
-      { host: '127.0.0.1', port: 1 },
-    ]);
-    const found = await findReplicas({ host: 'localhost', port: 2 });
+  const URL_OF_BROKER = 'https://broker.example.com/x';
+  it('are every address behind the Service', async () => {
+    const find = createReplicaFinder(URL_OF_BROKER, { host: 'localhost', port: 2 });
+    const found = await find();
     expect(found).to.deep.include({ host: '127.0.0.1', port: 2 });
+    expect(new Set(found.map(({ host }) => host)).size).to.equal(found.length);
   });
+  it('are the one address that stands there instead of a name', async () => {
+    const find = createReplicaFinder(URL_OF_BROKER, { host: '127.0.0.1', port: 1 });
+    expect(await find()).to.eql([{ host: '127.0.0.1', port: 1 }]);
+  });
+  for (const [url, host, port] of [
+    [URL_OF_BROKER, 'broker.example.com', 443],
+    ['https://broker.example.com:8443', 'broker.example.com', 8443],
+    ['http://localhost', 'localhost', 80],
+    ['http://[::1]:8080', '::1', 8080],
+  ] as const)
+    it(`are without a Service one place, however many addresses its name has: ${url}`, async () => {
+      expect(await createReplicaFinder(url)()).to.eql([{ host, port }]);
+    });
 });
 
 describe('the settings of the controller', () => {
