@@ -16,6 +16,7 @@ import {
   type ValidationMode,
   webUrl,
 } from './cluster-review.ts';
+import { pushedSchema, readFirstSet } from './first-key-set.ts';
 import { SIGNING_ALGORITHMS, type SigningAlgorithm } from './keys.ts';
 import {
   discoverySchema,
@@ -27,7 +28,7 @@ import {
 
 /** Where a cluster's public keys come from. URLs are https, or http on loopback; paths are absolute. */
 export type KeysFrom =
-  | { readonly from: 'url'; readonly url: string; readonly caFile?: string }
+  | ({ readonly from: 'url'; readonly url: string } & Trust)
   | {
       /** `/openid/v1/jwks` of an API server, asked with the broker's credential for it. */
       readonly from: 'apiServer';
@@ -35,7 +36,7 @@ export type KeysFrom =
       readonly caFile: string;
       readonly tokenFile: string;
     }
-  | {
+  | (Trust & {
       /**
        * OpenID discovery below `url`; `jwksUri` replaces the address found there (EKS names an unreachable one), which
        * must otherwise be on the same host or one of `jwksHosts`.
@@ -44,18 +45,36 @@ export type KeysFrom =
       readonly url: string;
       readonly jwksUri?: string;
       readonly jwksHosts?: readonly string[];
-      readonly caFile?: string;
-    }
-  | { readonly from: 'file'; readonly file: string };
+    })
+  | { readonly from: 'file'; readonly file: string }
+  | {
+      /** The cluster's controller hands them in; until it does, the first ones serve. */
+      readonly from: 'pushed';
+      /** A JWKS as {@link parseKeySet} writes it. Another one is another registration: pushes before it count no more. */
+      readonly first: string;
+    };
+
+export type FetchedKeys = Exclude<KeysFrom, { from: 'pushed' }>;
+
+interface Trust {
+  /** The system's roots where neither is there. */
+  readonly caFile?: string;
+  /** PEM. */
+  readonly ca?: string;
+  /** No address of a private network is asked. */
+  readonly publicOnly?: boolean;
+}
 
 interface AnyEntry {
   readonly name: string;
+  /** Written through the API; absent: it stands in the operator's file. */
+  readonly isRegistered?: true;
   /** Exact values of `iss`; more than one while a cluster moves to another. */
   readonly issuers: readonly string[];
   readonly algorithms: readonly SigningAlgorithm[];
   /** How often the keys are fetched anew. */
   readonly refreshSeconds: number;
-  /** How long keys serve after their last good fetch. */
+  /** How long keys serve after their last good fetch, or push. */
   readonly maxStalenessSeconds: number;
   /** Least time between two fetches, whatever tokens ask for. */
   readonly cooldownSeconds: number;
@@ -101,10 +120,10 @@ export function hasKeySource(cluster: Cluster): cluster is ClusterWithKeySource 
 }
 
 // What kube-apiserver can sign with (its --service-account-signing-key-file takes RSA and ECDSA keys).
-const DEFAULT_ALGORITHMS: readonly SigningAlgorithm[] = ['RS256', 'ES256', 'ES384', 'ES512'];
-const DEFAULT_MAX_STALENESS_SECONDS = 24 * 3600;
-const REFRESH_SECONDS = { network: 300, file: 5 } as const;
-const COOLDOWN_SECONDS = { network: 10, file: 1 } as const;
+export const DEFAULT_ALGORITHMS: readonly SigningAlgorithm[] = ['RS256', 'ES256', 'ES384', 'ES512'];
+export const DEFAULT_MAX_STALENESS_SECONDS = 24 * 3600;
+export const REFRESH_SECONDS = { network: 300, file: 5 } as const;
+export const COOLDOWN_SECONDS = { network: 10, file: 1 } as const;
 
 /** Everything wrong with the clusters table, in one message that quotes no value. */
 export class ClustersError extends Error {
@@ -127,9 +146,10 @@ const keysSchema = z
     apiServer: apiServerSchema.optional(),
     discovery: discoverySchema.optional(),
     file: file.optional(),
+    pushed: pushedSchema.optional(),
   })
   .superRefine((keys, context) => {
-    const ways = ['url', 'apiServer', 'discovery', 'file'] as const;
+    const ways = ['url', 'apiServer', 'discovery', 'file', 'pushed'] as const;
     if (ways.filter((way) => keys[way] !== undefined).length !== 1) {
       context.addIssue({ code: 'custom', message: `must have exactly one of ${ways.join(', ')}` });
     }
@@ -138,8 +158,8 @@ const keysSchema = z
     }
   });
 
-const issuer = z.string().min(1).max(512);
-const seconds = (min: number, max: number) => z.int().min(min).max(max);
+export const issuer = z.string().min(1).max(512);
+export const seconds = (min: number, max: number) => z.int().min(min).max(max);
 
 /** One ServiceAccount, no pattern. */
 const CONTROLLER_NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
@@ -175,7 +195,7 @@ const sharedFields = {
   cooldownSeconds: seconds(1, 3600).optional(),
 };
 
-const controllerSchema = z.strictObject({
+export const controllerSchema = z.strictObject({
   namespace: z.string().regex(CONTROLLER_NAME, { error: `must be ${CONTROLLER_RULE}` }),
   serviceAccount: z.string().regex(CONTROLLER_NAME, { error: `must be ${CONTROLLER_RULE}` }),
 });
@@ -210,12 +230,19 @@ const tableSchema = z.strictObject({ clusters: z.array(entrySchema).min(1) });
 type Entry = z.infer<typeof entrySchema>;
 type ClusterEntry = z.infer<typeof clusterSchema>;
 
+export interface ParseOptions {
+  /** Its path: problems name it, and relative paths in it start from its folder. */
+  readonly file: string;
+  /** Reads what `keys.pushed.file` names; the disk unless a caller wants to know what was read. */
+  readonly readText?: (path: string) => string;
+}
+
 /**
  * Reads the clusters table.
  * @param options.file its path: problems name it, and relative paths in it start from its folder.
  * @throws ClustersError with every problem.
  */
-export function parseClusters(text: string, options: { file: string }): readonly Cluster[] {
+export function parseClusters(text: string, options: ParseOptions): readonly Cluster[] {
   const documents = readDocuments(text);
   const [document] = documents;
   if (!document || documents.length > 1) {
@@ -228,11 +255,43 @@ export function parseClusters(text: string, options: { file: string }): readonly
   const problems = [...findTableProblems(entries), ...entries.flatMap(findEntryProblems)];
   if (problems.length > 0) throw new ClustersError(options.file, problems);
   const folder = dirname(options.file);
+  const firsts = readFirstSets(entries, { folder, ...options });
   return entries.map((entry) =>
     entry.kind === 'oidc'
       ? toIssuer(entry, folder)
-      : toCluster(entry, { isOwn: isOwn(entry, entries), folder }),
+      : toCluster(entry, {
+          isOwn: isOwn(entry, entries),
+          folder,
+          first: firsts.get(entry.name),
+        }),
   );
+}
+
+/** The key sets that entries with pushed keys begin with, by the entry's name. @throws ClustersError */
+function readFirstSets(
+  entries: readonly Entry[],
+  options: ParseOptions & { readonly folder: string },
+): ReadonlyMap<string, string> {
+  const problems: string[] = [];
+  const firsts = new Map<string, string>();
+  const owners = new Map<string, number>();
+  entries.forEach((entry, index) => {
+    const pushed = isCluster(entry) ? entry.keys?.pushed : undefined;
+    if (!pushed) return;
+    const at = `clusters[${index}].keys.pushed`;
+    const parsed = readFirstSet(pushed, entry.algorithms, options);
+    if (!parsed.ok) {
+      problems.push(...parsed.problems.map(({ path, problem }) => `${at}.${path}: ${problem}`));
+      return;
+    }
+    firsts.set(entry.name, parsed.jwks);
+    const shared = parsed.keys.find(({ thumbprint }) => owners.has(thumbprint));
+    const other = shared && owners.get(shared.thumbprint);
+    if (other !== undefined) problems.push(`${at}: has a key of clusters[${other}] too`);
+    for (const { thumbprint } of parsed.keys) owners.set(thumbprint, index);
+  });
+  if (problems.length > 0) throw new ClustersError(options.file, problems);
+  return firsts;
 }
 
 function findTableProblems(entries: readonly Entry[]): string[] {
@@ -344,12 +403,12 @@ function toIssuer(entry: Extract<Entry, { kind: 'oidc' }>, folder: string): Oidc
 
 function toCluster(
   entry: ClusterEntry,
-  { isOwn: own, folder }: { isOwn: boolean; folder: string },
+  { isOwn: own, folder, first }: { isOwn: boolean; folder: string; first: string | undefined },
 ): KubernetesCluster {
   const issuers = toIssuers(entry);
   const keys = isKeyless(entry)
     ? undefined
-    : toKeysFrom(entry.keys, { issuer: issuers[0] ?? '', folder });
+    : toKeysFrom(entry.keys, { issuer: issuers[0] ?? '', folder, first });
   const review = findReviewSettings(entry, { folder });
   return Object.freeze({
     name: entry.name,
@@ -379,8 +438,9 @@ function toPace(
 
 function toKeysFrom(
   keys: ClusterEntry['keys'],
-  from: { issuer: string; folder: string },
+  from: { issuer: string; folder: string; first: string | undefined },
 ): KeysFrom {
+  if (from.first !== undefined) return { from: 'pushed', first: from.first };
   const at = (path: string) => resolve(from.folder, path);
   const ca = (path: string | undefined) => (path === undefined ? {} : { caFile: at(path) });
   if (keys?.url !== undefined) return { from: 'url', url: keys.url, ...ca(keys.caFile) };

@@ -1,13 +1,17 @@
 // One bounded GET for key material: https (or loopback), no redirect, a time and a size limit. The answer of the other
 // side is never quoted in an error.
+import { lookup as lookUp } from 'node:dns';
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { isKeyUrl } from './address.ts';
+import { isIP, type LookupFunction } from 'node:net';
+import { isKeyUrl, isPublicAddress } from './address.ts';
 
 export interface GetOptions {
   /** PEM; the system's roots where it is left out. */
   ca?: string;
   bearer?: string;
+  /** Only hosts whose every address is one of the public internet. */
+  publicOnly?: boolean;
   timeoutMs?: number;
   maxBytes?: number;
 }
@@ -32,9 +36,19 @@ const MAX_BYTES = 256 * 1024;
  *   Error for an address that is not allowed, no connection, too slow, too large.
  */
 export function get(url: string, options: GetOptions = {}): Promise<string> {
-  const { ca, bearer, timeoutMs = FETCH_TIMEOUT_MS, maxBytes = MAX_BYTES } = options;
+  const {
+    ca,
+    bearer,
+    publicOnly = false,
+    timeoutMs = FETCH_TIMEOUT_MS,
+    maxBytes = MAX_BYTES,
+  } = options;
   if (!isKeyUrl(url)) return Promise.reject(new Error('the address is neither https nor loopback'));
   const isHttps = url.startsWith('https:');
+  // An address written as such is never looked up.
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
+  if (publicOnly && (!isHttps || (isIP(host) !== 0 && !isPublicAddress(host))))
+    return Promise.reject(new Error(NOT_PUBLIC));
   // Node takes an empty CA for "no opinion" and falls back to the public roots.
   if (isHttps && ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----')) {
     return Promise.reject(new Error('the CA file holds no certificate'));
@@ -44,6 +58,7 @@ export function get(url: string, options: GetOptions = {}): Promise<string> {
     // A connection of its own: these are rare, and a kept one hides a changed certificate or address.
     agent: false,
     signal: AbortSignal.timeout(timeoutMs),
+    ...(publicOnly && { lookup: lookUpPublic }),
     headers: {
       // An API server answers 406 for its keys to who does not take their own type (seen on 1.34), and JSON for the rest.
       Accept: 'application/jwk-set+json, application/json',
@@ -79,6 +94,20 @@ export function get(url: string, options: GetOptions = {}): Promise<string> {
   request.end();
   return promise;
 }
+
+const NOT_PUBLIC = 'the address is not one of the public internet over https';
+
+/** What the name leads to at the moment of connecting is what counts: whoever owns a name can change it at will. */
+const lookUpPublic: LookupFunction = (host, options, callback) => {
+  lookUp(host, { ...options, all: true }, (error, addresses) => {
+    if (error) return callback(error, []);
+    if (!addresses.every(({ address }) => isPublicAddress(address)))
+      return callback(new Error(NOT_PUBLIC), []);
+    const [first] = addresses;
+    if (options.all === true || !first) return callback(null, addresses);
+    callback(null, first.address, first.family);
+  });
+};
 
 function isTimeout(error: Error): boolean {
   return (

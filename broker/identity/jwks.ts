@@ -20,6 +20,14 @@ export interface KeyCacheOptions {
   clock: Clock;
   log: Logger;
   onEvent?: ((event: KeysEvent) => void) | undefined;
+  /** What a cache of the same source had, where only the pace of its entry changed. */
+  before?: LoadedKeys | undefined;
+}
+
+export interface LoadedKeys {
+  readonly keys: readonly VerificationKey[];
+  /** Milliseconds since the epoch. */
+  readonly loadedAt: number;
 }
 
 export interface KeyCache {
@@ -33,6 +41,8 @@ export interface KeyCache {
   keepFresh(signal: AbortSignal): Promise<void>;
   /** Milliseconds since the epoch of the last good fetch. */
   readonly loadedAt: number | undefined;
+  /** The last good ones, however old. */
+  findLoaded(): LoadedKeys | undefined;
 }
 
 // A token without kid, or a set that repeats one, must not buy more than this many verifications.
@@ -54,9 +64,10 @@ export function findCandidates(
 }
 
 /** Holds the keys of one cluster. Fetches nothing by itself before `refresh` or `keepFresh`. */
-export function createKeyCache({ cluster, load, clock, log, onEvent }: KeyCacheOptions): KeyCache {
-  let keys: readonly VerificationKey[] | undefined;
-  let loadedAt: number | undefined;
+export function createKeyCache(options: KeyCacheOptions): KeyCache {
+  const { cluster, load, clock, log, onEvent, before } = options;
+  let keys = before?.keys;
+  let loadedAt = before?.loadedAt;
   let attemptedAt: number | undefined;
   let failure: 'keys_unavailable' | 'kube_unavailable' | undefined;
   let inFlight: Promise<void> | undefined;
@@ -66,7 +77,7 @@ export function createKeyCache({ cluster, load, clock, log, onEvent }: KeyCacheO
       const parsed = parseJwks(await load());
       if (parsed.keys.length === 0)
         throw new Error('the key set holds no key that can verify a token');
-      if (failure || !keys || !isSameSet(keys, parsed.keys)) {
+      if (failure || !keys || !isSameKeys(keys, parsed.keys)) {
         const kids = parsed.keys.map((key) => key.kid ?? '');
         log.info({ cluster: cluster.name, kids, ignored: parsed.ignored }, 'cluster keys loaded');
       }
@@ -113,6 +124,7 @@ export function createKeyCache({ cluster, load, clock, log, onEvent }: KeyCacheO
         loadedAt !== undefined && clock.now() - loadedAt <= cluster.maxStalenessSeconds * 1000;
       return isUsable ? keys : undefined;
     },
+    findLoaded: () => (keys && loadedAt !== undefined ? { keys, loadedAt } : undefined),
     findFailure: () => failure,
     refresh,
     keepFresh: async (signal) => {
@@ -127,7 +139,8 @@ export function createKeyCache({ cluster, load, clock, log, onEvent }: KeyCacheO
   };
 }
 
-function isSameSet(a: readonly VerificationKey[], b: readonly VerificationKey[]): boolean {
+/** Whether they are the same keys under the same names, in the same order. */
+export function isSameKeys(a: readonly VerificationKey[], b: readonly VerificationKey[]): boolean {
   const name = ({ kid, thumbprint }: VerificationKey) => `${thumbprint} ${kid ?? ''}`;
   return (
     a.length === b.length &&

@@ -2,8 +2,8 @@
 // what to do without an answer, is jwks.ts's.
 import { readFile } from 'node:fs/promises';
 import { isAllowedAddress } from './address.ts';
-import type { ClusterWithKeySource, KeysFrom } from './clusters.ts';
-import { get, StatusError } from './fetch.ts';
+import type { ClusterWithKeySource, FetchedKeys, KeysFrom } from './clusters.ts';
+import { type GetOptions, get, StatusError } from './fetch.ts';
 
 /** The API server refused the broker's own credential: the operator's problem, never the caller's. */
 export class CredentialRefused extends Error {
@@ -23,15 +23,15 @@ export interface SourceOptions {
 /** Fetches a key set's text. Every file (CA, token) is read anew, so that what was rotated is used at once. */
 export type LoadKeys = () => Promise<string>;
 
-/** The function that fetches the key set of `cluster`. */
+/** The function that fetches the key set of `cluster`, whose keys are not pushed. */
 export function toLoadKeys(
-  cluster: Pick<ClusterWithKeySource, 'keys' | 'issuers'>,
+  cluster: Pick<ClusterWithKeySource, 'issuers'> & { readonly keys: FetchedKeys },
   options: SourceOptions = {},
 ): LoadKeys {
   const { keys } = cluster;
   switch (keys.from) {
     case 'url':
-      return async () => get(keys.url, { ...options, ...(await readCa(keys.caFile)) });
+      return async () => get(keys.url, { ...options, ...(await findTrust(keys)) });
     case 'apiServer':
       return () => getFromApiServer(keys, options);
     case 'discovery':
@@ -65,7 +65,7 @@ async function getByDiscovery(
   issuers: readonly string[],
   options: SourceOptions,
 ): Promise<string> {
-  const ca = await readCa(keys.caFile);
+  const ca = await findTrust(keys);
   const found = await get(`${withoutSlash(keys.url)}/.well-known/openid-configuration`, {
     ...options,
     ...ca,
@@ -94,6 +94,17 @@ function parseDiscovery(text: string): { issuer: string; jwks_uri: string } {
     throw new Error('the discovery document lacks issuer or jwks_uri');
   }
   return { issuer, jwks_uri: jwksUri };
+}
+
+/** The roots that are believed, and which addresses may be asked. */
+async function findTrust({
+  caFile,
+  ca,
+  publicOnly = false,
+}: Pick<Extract<KeysFrom, { from: 'url' }>, 'caFile' | 'ca' | 'publicOnly'>): Promise<
+  Pick<GetOptions, 'ca' | 'publicOnly'>
+> {
+  return { ...(ca === undefined ? await readCa(caFile) : { ca }), publicOnly };
 }
 
 async function readCa(file: string | undefined): Promise<{ ca?: string }> {

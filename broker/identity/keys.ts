@@ -57,7 +57,7 @@ const CURVES: Readonly<Record<string, SigningAlgorithm>> = {
   Ed25519: 'EdDSA',
 };
 // Private members of RFC 7518 §6: a published private key is nobody's proof any more.
-const PRIVATE_MEMBERS = ['d', 'p', 'q', 'k'];
+const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
 
 /**
  * Reads a JWK Set. Keys that cannot have signed a token are ignored, each with a reason.
@@ -83,8 +83,8 @@ export function parseJwks(text: string): ParsedKeys {
   return { keys: [...keys.values()], ignored };
 }
 
-/** The key, or why it is not used. */
-function parseKey(jwk: unknown): VerificationKey | string {
+/** The key, or why it is not used; the reason quotes nothing of it. */
+export function parseKey(jwk: unknown): VerificationKey | string {
   if (!isObject(jwk)) return 'is not an object';
   const misuse = findMisuse(jwk);
   if (misuse !== undefined) return misuse;

@@ -6,10 +6,15 @@ import { type Secret, tokenFingerprint } from '../../common/secret.ts';
 import { BrokerError } from '../errors.ts';
 import type { ValidationMode } from './cluster-review.ts';
 import { type Cluster, hasKeySource } from './clusters.ts';
-import { isWorkload, type VerifiedSubject, type WorkloadSubject } from './identity.ts';
+import {
+  type Identity,
+  isWorkload,
+  type VerifiedSubject,
+  type WorkloadSubject,
+} from './identity.ts';
 import { checkUniqueMembers, type ParsedToken, parseToken } from './jose.ts';
 import { checkAlive, type FindDeath } from './liveness.ts';
-import { TokenRefused } from './refusal.ts';
+import { type TokenFacts, TokenRefused } from './refusal.ts';
 import type { Dead } from './review-cache.ts';
 import { createReviewer, type ReviewEvent, type Reviewer, type ReviewKind } from './reviewer.ts';
 import { readSubject } from './subject.ts';
@@ -45,6 +50,8 @@ export interface Validator {
   readonly validate: Validate;
   /** Something of this cluster is gone: answers from before do not count any more. */
   evict(cluster: string, dead: Dead): void;
+  /** The table is another one: tokens of entries that changed or went are judged anew. After the verifier's own. */
+  update(clusters: readonly Cluster[]): void;
   close(): void;
 }
 
@@ -71,34 +78,98 @@ interface Entry {
 /** @throws Error if an entry of the clusters table has an issuer of our own. */
 export function createValidator(options: ValidatorOptions): Validator {
   const { clusters, verifier, ownIssuers, clock, findDeath } = options;
-  if (clusters.some(({ issuers }) => issuers.some((issuer) => ownIssuers.includes(issuer)))) {
-    throw new Error("a cluster has the broker's own issuer");
+  let entries: ReadonlyMap<string, Entry> = new Map();
+  let keyless: readonly Entry[] = [];
+  update(clusters);
+
+  function update(table: readonly Cluster[]): void {
+    if (table.some(({ issuers }) => issuers.some((issuer) => ownIssuers.includes(issuer))))
+      throw new Error("a cluster has the broker's own issuer");
+    const before = new Set(entries.values());
+    entries = new Map(
+      table.map((cluster) => {
+        const known = entries.get(cluster.name);
+        if (known?.cluster !== cluster)
+          return [cluster.name, { cluster, reviewer: findReviewer(cluster, options) }];
+        before.delete(known);
+        return [cluster.name, known];
+      }),
+    );
+    keyless = [...entries.values()].filter(({ cluster }) => !hasKeySource(cluster));
+    // With them go their caches: what an API server said under other settings counts no more.
+    for (const { reviewer } of before) reviewer?.close();
   }
-  const entries = new Map<string, Entry>(
-    clusters.map((cluster) => [
-      cluster.name,
-      { cluster, reviewer: findReviewer(cluster, options) },
-    ]),
-  );
-  const keyless = [...entries.values()].filter(({ cluster }) => !hasKeySource(cluster));
+
+  /**
+   * A token that was verified by an entry is believed only while that entry is in the table.
+   * @throws TokenRefused
+   */
+  function checkCurrent({ name, entry, facts }: Standing): void {
+    const current = entries.get(name);
+    if (entry !== undefined && current === entry) return;
+    if (current)
+      throw new TokenRefused('keys_unavailable', {
+        detail: `the entry ${name} of the clusters table changed while the token was checked`,
+        facts,
+      });
+    throw new TokenRefused('token_issuer', {
+      detail: `the entry ${name} is in the clusters table no more`,
+      facts,
+    });
+  }
+
+  function whileCurrent(proof: Proof, standing: Standing): Proof {
+    checkCurrent(standing);
+    return {
+      ...proof,
+      confirm: async (audience) => {
+        const validation = await proof.confirm(audience);
+        checkCurrent(standing);
+        return validation;
+      },
+    };
+  }
 
   return {
+    update,
     validate: async (token, { audience }) => {
       const raw = token.reveal();
       const claimed = keyless.length > 0 ? findClaimed(raw, keyless) : undefined;
-      if (claimed) return validateByReview(raw, { ...claimed, audience, clock, findDeath });
+      if (claimed) {
+        const { entry } = claimed;
+        const proof = await validateByReview(raw, { ...claimed, audience, clock, findDeath });
+        const facts = { fingerprint: proof.subject.fingerprint };
+        return whileCurrent(proof, { name: entry.cluster.name, entry, facts });
+      }
+      const before = entries;
       const subject = await verifier.verify(token);
-      if (!isWorkloadSubject(subject)) return toSignedProof(subject);
-      const entry = entries.get(subject.identity.cluster);
-      if (!entry) throw new TypeError('a subject of a cluster outside the table');
+      const { identity, fingerprint } = subject;
+      const name = identity.kind === 'workload' ? identity.cluster : toEntryName(identity);
+      const entry = before.get(name);
+      const standing = { name, entry, facts: { fingerprint, identity } };
+      if (!isWorkloadSubject(subject)) return whileCurrent(toSignedProof(subject), standing);
+      checkCurrent(standing);
       refuseDead(subject, findDeath);
-      return toProof(raw, { subject, entry, findDeath });
+      return whileCurrent(toProof(raw, { subject, entry: entry as Entry, findDeath }), standing);
     },
     evict: (cluster, dead) => entries.get(cluster)?.reviewer?.evict(dead),
     close: () => {
       for (const { reviewer } of entries.values()) reviewer?.close();
     },
   };
+}
+
+interface Standing {
+  readonly name: string;
+  /** By which the token was checked. */
+  readonly entry: Entry | undefined;
+  readonly facts: TokenFacts;
+}
+
+/** The verifier vouches for nobody else. */
+function toEntryName(identity: Identity): string {
+  if (identity.kind === 'oidc') return identity.issuer;
+  throw new TypeError('a subject of no entry of the table');
 }
 
 function isWorkloadSubject(subject: VerifiedSubject): subject is WorkloadSubject {

@@ -15,10 +15,12 @@ export interface Verifier {
    * @throws TokenRefused for every token that is not accepted, and where the broker cannot decide.
    */
   verify(token: Secret): Promise<VerifiedSubject>;
+  /** The clusters of the keys are others. */
+  update(): void;
 }
 
 export interface VerifierOptions {
-  keys: ClusterKeys;
+  keys: Pick<ClusterKeys, 'clusters' | 'findSharing'>;
   /** Our own issuer, and former ones: their tokens are never subjects. */
   ownIssuers: readonly string[];
   clock: Clock;
@@ -29,7 +31,7 @@ export interface VerifierOptions {
  * @throws Error if an entry of the clusters table has an issuer of our own.
  */
 export function createVerifier({ keys, ownIssuers, clock }: VerifierOptions): Verifier {
-  const byIssuer = groupByIssuer(keys.clusters);
+  let byIssuer = groupByIssuer(keys.clusters);
   const own = ownIssuers.find((issuer) => byIssuer.has(issuer));
   if (own !== undefined) {
     throw new Error(
@@ -85,6 +87,9 @@ export function createVerifier({ keys, ownIssuers, clock }: VerifierOptions): Ve
   }
 
   return {
+    update: () => {
+      byIssuer = groupByIssuer(keys.clusters);
+    },
     verify: async (secret) => {
       const raw = secret.reveal();
       const facts: Facts = { fingerprint: tokenFingerprint(raw) };

@@ -2,9 +2,9 @@
 // a refusal then says. Keys are given: what they verify is for keys.test.ts.
 import { expect } from 'chai';
 import type { Reason } from '../../../broker/errors.ts';
-import type { ClusterKeys, ClusterWithKeys } from '../../../broker/identity/cluster-keys.ts';
+import type { ClusterWithKeys } from '../../../broker/identity/cluster-keys.ts';
 import { TokenRefused } from '../../../broker/identity/refusal.ts';
-import { createVerifier } from '../../../broker/identity/verify.ts';
+import { createVerifier, type VerifierOptions } from '../../../broker/identity/verify.ts';
 import { Secret } from '../../../common/secret.ts';
 import { createFakeClock } from '../../support/clock.ts';
 import { createSigningKey, mint, serviceAccountClaims } from '../../support/minting.ts';
@@ -31,7 +31,7 @@ interface Given {
 }
 
 function createClusters(...all: readonly Given[]): {
-  keys: ClusterKeys;
+  keys: VerifierOptions['keys'];
   refreshed: string[];
 } {
   const refreshed: string[] = [];
@@ -68,7 +68,7 @@ function createClusters(...all: readonly Given[]): {
   };
 }
 
-async function verify(keys: ClusterKeys, token: Secret = tokenOf()): Promise<unknown> {
+async function verify(keys: VerifierOptions['keys'], token: Secret = tokenOf()): Promise<unknown> {
   try {
     const subject = await createVerifier({ keys, ownIssuers: [OWN], clock }).verify(token);
     return subject.identity.kind === 'workload' ? subject.identity.cluster : subject.identity.kind;
@@ -78,7 +78,7 @@ async function verify(keys: ClusterKeys, token: Secret = tokenOf()): Promise<unk
   }
 }
 
-async function refuse(keys: ClusterKeys, token?: Secret): Promise<TokenRefused> {
+async function refuse(keys: VerifierOptions['keys'], token?: Secret): Promise<TokenRefused> {
   const refused = await verify(keys, token);
   if (!(refused instanceof TokenRefused)) throw new TypeError(`not refused: ${String(refused)}`);
   return refused;
