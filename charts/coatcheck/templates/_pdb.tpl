@@ -2,7 +2,7 @@
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
 {{- /* With one replica it would only keep nodes from being drained. */ -}}
-{{- if and $part.podDisruptionBudget.enabled (gt (int $part.replicas) 1) }}
+{{- if and $part.podDisruptionBudget.enabled (gt (include "coatcheck.leastReplicas" . | int) 1) }}
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:

@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { noteToken } from '../../support/tokens.ts';
 import { toApp } from '../harness/node/app.ts';
+import { runHelm } from '../harness/node/helm.ts';
 import { type Installation, installProduct } from '../harness/node/installation.ts';
 import { type NodeCluster, openNodeCluster } from '../harness/node/suite.ts';
 import { waitFor } from '../harness/process.ts';
@@ -85,5 +86,28 @@ describe('roles as objects, on a node', function () {
     await waitFor(isFailed, { what: 'the pod to fail' });
     const said = await read(['-n', namespace, 'describe', 'pod', 'app']);
     expect(said).to.include('no_role');
+  });
+  it('show, as helm test, that a pod gets its token, and leave nothing behind', async () => {
+    const { release, namespace } = installation;
+    await runHelm(cluster, ['test', release, '-n', namespace, '--timeout', '90s']);
+    const left = await read(['-n', namespace, 'get', 'pods,serviceaccounts,tokenroles', '-o', 'name']);
+    expect(left).to.include('webhook').and.not.include(`${release}-test`);
+  });
+  it('show, as helm test, that a pod gets none where the webhook does not see it', async () => {
+    const { release, namespace } = installation;
+    const label = ['label', 'namespace', namespace, '--overwrite'];
+    await read([...label, 'coatcheck-test-release=other']);
+    let refused = '';
+    await runHelm(cluster, ['test', release, '-n', namespace, '--timeout', '90s']).catch(
+      (error: Error) => {
+        refused = error.message;
+      },
+    );
+    expect(refused).to.include(`${release}-test`);
+    // It stays to be looked at; the role does not.
+    const said = await read(['-n', namespace, 'logs', `${release}-test`]);
+    expect(said).to.include('test');
+    expect(await read(['get', 'tokenroles', '-o', 'name'])).to.not.include(`${release}-test`);
+    await read([...label, `coatcheck-test-release=${release}`]);
   });
 });
