@@ -19,6 +19,8 @@ export interface ControlPlane {
   /** Of an administrator (`system:masters`). */
   readonly kubeconfig: string;
   readonly pki: ClusterPki;
+  /** On loopback, plain. */
+  readonly etcdPort: number;
   /** Credentials of one more user, as a file beside the others. */
   readonly writeKubeconfig: (
     name: string,
@@ -29,6 +31,8 @@ export interface ControlPlane {
   readonly isHealthy: (port: number, endpoint: string) => Promise<boolean>;
   /** Restarts the API server with a new key for ServiceAccount tokens; those signed before stay valid until they expire. */
   rotateSigningKey(): Promise<void>;
+  /** Restarts the API server with the newest of these keys alone. */
+  dropOldSigningKeys(): Promise<void>;
   /** Stops the API server and starts it again as it was. */
   restartApiServer(): Promise<void>;
   stop(): Promise<void>;
@@ -41,11 +45,13 @@ export interface ControlPlaneOptions {
   now: number;
   /** An address of this machine where a node's pods reach the API server; none: loopback alone. */
   nodeAddress?: string;
+  /** For a cluster beside another: its name, and the other's etcd, in which it keeps to itself. */
+  beside?: { name: string; etcdPort: number };
 }
 
 /** Resolves when the API server is ready; what was already started is stopped when something fails. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { binaries, folder, now, nodeAddress } = options;
+  const { binaries, folder, now, nodeAddress, beside } = options;
   const names = [
     ADDRESS,
     'localhost',
@@ -55,7 +61,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     ...(nodeAddress === undefined ? [] : [nodeAddress]),
   ];
   const pki = createPki(folder, names, now);
-  const [etcdPort = 0, peerPort = 0, apiPort = 0, managerPort = 0] = await findFreePorts(4);
+  const [ownEtcdPort = 0, peerPort = 0, apiPort = 0, managerPort = 0] = await findFreePorts(4);
+  const etcdPort = beside?.etcdPort ?? ownEtcdPort;
   const server = `https://${ADDRESS}:${apiPort}`;
   const kubeconfigOf = (name: string, commonName: string, organizations: readonly string[] = []) =>
     writeKubeconfig(path.join(folder, `${name}.kubeconfig`), {
@@ -67,7 +74,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const addresses =
     nodeAddress === undefined ? toLoopback() : toNodeAddress(nodeAddress, folder, pki);
   const startServer = (keys: readonly KeyPairFiles[]) =>
-    startApiServer({ binary: binaries.apiServer, pki, keys, etcdPort, port: apiPort, addresses });
+    startApiServer({
+      ...{ binary: binaries.apiServer, pki, keys, etcdPort, port: apiPort, addresses },
+      ...(beside && { name: beside.name }),
+    });
   let keys: readonly KeyPairFiles[] = [pki.serviceAccounts];
   let apiServer: RunningProcess | undefined;
   const running: RunningProcess[] = [];
@@ -76,10 +86,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     for (const process of running.toReversed()) await process.stop();
   };
   try {
-    running.push(await startEtcd({ binary: binaries.etcd, folder, port: etcdPort, peerPort }));
+    if (!beside)
+      running.push(await startEtcd({ binary: binaries.etcd, folder, port: etcdPort, peerPort }));
     apiServer = await startServer(keys);
     running.push({ ...apiServer, stop: async () => apiServer?.stop() ?? 0 });
-    if (binaries.controllerManager) {
+    if (binaries.controllerManager && !beside) {
       const manager = kubeconfigOf('controller-manager', 'system:kube-controller-manager');
       running.push(
         await startControllerManager({
@@ -94,21 +105,26 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await stop();
     throw error;
   }
+  const restart = async () => {
+    await apiServer?.stop();
+    apiServer = await startServer(keys);
+  };
   return {
     server,
     kubeconfig,
     pki,
+    etcdPort,
     writeKubeconfig: kubeconfigOf,
     isHealthy: (port, endpoint) => isHealthy(port, endpoint, pki.ca.certificate),
-    rotateSigningKey: async () => {
+    rotateSigningKey: () => {
       keys = [pki.issueServiceAccountKey(), ...keys];
-      await apiServer?.stop();
-      apiServer = await startServer(keys);
+      return restart();
     },
-    restartApiServer: async () => {
-      await apiServer?.stop();
-      apiServer = await startServer(keys);
+    dropOldSigningKeys: () => {
+      keys = keys.slice(0, 1);
+      return restart();
     },
+    restartApiServer: restart,
     stop,
   };
 }
@@ -180,13 +196,16 @@ function startApiServer(options: {
   port: number;
   /** Flags: where it listens, and how it is found. */
   addresses: readonly string[];
+  /** Of one that shares an etcd. */
+  name?: string;
 }): Promise<RunningProcess> {
-  const { pki } = options;
+  const { pki, name } = options;
   return startProcess({
-    name: 'kube-apiserver',
+    name: name === undefined ? 'kube-apiserver' : `kube-apiserver-${name}`,
     command: options.binary,
     args: [
       `--etcd-servers=http://${ADDRESS}:${options.etcdPort}`,
+      ...(name === undefined ? [] : [`--etcd-prefix=/${name}`]),
       ...options.addresses,
       `--secure-port=${options.port}`,
       `--client-ca-file=${pki.caFile}`,

@@ -7,13 +7,22 @@ import path from 'node:path';
 export interface Control {
   /** Restarts the API server with a new key for ServiceAccount tokens; old tokens stay valid. */
   rotateSigningKey(): Promise<void>;
+  /** Restarts the API server with the newest key alone: tokens of the others are not good any more. */
+  dropOldSigningKeys(): Promise<void>;
   /** Away for some seconds, then the same again. */
   restartApiServer(): Promise<void>;
+  /** One more cluster, see second.ts; where it runs already nothing happens. Not everywhere. */
+  startSecondCluster?(): Promise<void>;
 }
 
 type Order = keyof Control;
 
-const ORDERS: readonly Order[] = ['rotateSigningKey', 'restartApiServer'];
+const ORDERS: readonly Order[] = [
+  'rotateSigningKey',
+  'dropOldSigningKeys',
+  'restartApiServer',
+  'startSecondCluster',
+];
 
 export function toControlSocket(workFolder: string): string {
   // Relative: a Unix socket's path holds 108 characters.
@@ -24,9 +33,8 @@ export function toControlSocket(workFolder: string): string {
 export function serveControl(control: Control, socket: string): Promise<Server> {
   const server = createServer((incoming, answer) => {
     const order = ORDERS.find((one) => incoming.url === `/${one}`);
-    const obey =
-      order === undefined ? Promise.reject(new Error('no such order')) : control[order]();
-    obey.then(
+    const obey = order && control[order];
+    (obey ? obey() : Promise.reject(new Error('no such order here'))).then(
       () => answer.writeHead(204).end(),
       (error: Error) => answer.writeHead(500).end(error.message),
     );

@@ -15,6 +15,7 @@ import { keepPodLogs } from './node/pod-logs.ts';
 import { openNodeBinaries } from './node/programs.ts';
 import { findNodeWish, type NodeWish } from './node/wish.ts';
 import { dieWithParent, type RunningProcess, startProcess } from './process.ts';
+import { createSecondCluster } from './second.ts';
 
 type Target = Omit<ClusterFacts, 'socket' | 'workFolder'> & {
   /** What a cluster of ours does on demand. */
@@ -36,8 +37,13 @@ async function openControlPlane(): Promise<Target> {
   const binaries = await openBinaries(process.env);
   const folder = path.join(workFolder, 'control-plane');
   mkdirSync(folder);
-  const control = await startControlPlane({ binaries, folder, now: Date.now() });
-  const { server, kubeconfig, pki, stop } = control;
+  const first = await startControlPlane({ binaries, folder, now: Date.now() });
+  const { server, kubeconfig, pki, stop } = first;
+  const second = createSecondCluster({
+    ...{ binaries, first, workFolder },
+    startProxy: (config, socket) =>
+      startProxy({ kubectl: binaries.kubectl, kubeconfig: config }, socket),
+  });
   return {
     kubectl: binaries.kubectl,
     kubeconfig,
@@ -46,8 +52,11 @@ async function openControlPlane(): Promise<Target> {
     hasControllers: binaries.controllerManager !== undefined,
     isOurs: true,
     callbackHost: '127.0.0.1',
-    control,
-    stop,
+    control: { ...first, startSecondCluster: second.start },
+    stop: async () => {
+      await second.stop();
+      await stop();
+    },
   };
 }
 
@@ -89,7 +98,10 @@ async function openWithNode(wish: NodeWish): Promise<Target> {
   }
 }
 
-function startProxy(target: Target, socket: string): Promise<RunningProcess> {
+function startProxy(
+  target: Pick<Target, 'kubectl' | 'kubeconfig'>,
+  socket: string,
+): Promise<RunningProcess> {
   return startProcess({
     name: 'kubectl-proxy',
     command: target.kubectl,
