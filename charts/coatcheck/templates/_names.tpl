@@ -51,7 +51,16 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
 {{- define "coatcheck.brokerUrl" -}}
+{{- if not .Values.broker.enabled -}}
+{{ .Values.brokerUrl }}
+{{- else -}}
 https://{{ include "coatcheck.name" (list . "broker") }}.{{ .Release.Namespace }}.svc
+{{- end -}}
+{{- end -}}
+
+{{/* What whoever talks to the broker verifies it by; nothing: the public authorities. */}}
+{{- define "coatcheck.brokerCa" -}}
+{{- ternary .Values.caBundle .Values.brokerCaBundle .Values.broker.enabled -}}
 {{- end -}}
 
 {{/* (list image appVersion) */}}

@@ -139,7 +139,7 @@ terminationMessagePolicy: FallbackToLogsOnError
     items:
       - { key: tls.crt, path: tls.crt }
       - { key: tls.key, path: tls.key }
-{{- if (index . 0).Values.caBundle }}
+{{- if include "coatcheck.brokerCa" (index . 0) }}
 - name: ca
   configMap:
     name: {{ include "coatcheck.name" (list (index . 0) "ca") }}
@@ -148,7 +148,7 @@ terminationMessagePolicy: FallbackToLogsOnError
 
 {{- define "coatcheck.tlsMounts" -}}
 - { name: tls, mountPath: /etc/coatcheck/tls, readOnly: true }
-{{- if .Values.caBundle }}
+{{- if include "coatcheck.brokerCa" . }}
 - { name: ca, mountPath: /etc/coatcheck/ca, readOnly: true }
 {{- end }}
 {{- end -}}

@@ -16,7 +16,8 @@
 {{- include "coatcheck.variable" (list "COATCHECK_EXCHANGE_COMMAND" (toJson $exchange.command)) }}
 {{- end }}
 {{- include "coatcheck.variable" (list "COATCHECK_BROKER_URL" (include "coatcheck.brokerUrl" .)) }}
-{{- if eq $exchange.brokerFallbackAddress "auto" }}
+{{- if and (not .Values.broker.enabled) (has $exchange.brokerFallbackAddress (list "auto" "none")) }}
+{{- else if eq $exchange.brokerFallbackAddress "auto" }}
 - name: COATCHECK_BROKER_FALLBACK_ADDRESS
   {{- /* The kubelet knows the ClusterIP, a chart cannot. Should the pod be older than the Service, this stays as it is, the
          process refuses it, and the restarted container has the address. */}}
