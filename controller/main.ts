@@ -12,12 +12,15 @@ import { describeFlags, EXIT_BAD_SETTINGS, SettingsError } from '../common/setti
 import { createBrokerClient } from './broker-client.ts';
 import { PODS_PATH, SERVICE_ACCOUNTS_PATH, takeCensus } from './census.ts';
 import { findDeadAccounts, findDeadPods } from './deaths.ts';
+import { createEventRecorder } from './events.ts';
 import { createKeyPusher, type KeyPusher } from './keys.ts';
 import { createKeysMetrics } from './keys-metrics.ts';
 import { KEYS_PATH, KEYS_TYPE } from './keys-set.ts';
 import { createTokenHistory } from './keys-tokens.ts';
 import { createLease } from './lease.ts';
 import { type ControllerMetrics, createMetrics } from './metrics.ts';
+import { createMissedMetrics } from './missed-metrics.ts';
+import { createMissedWatch, type MissedWatch } from './missed-watch.ts';
 import {
   createPodTrimmer,
   type TrackedPod,
@@ -61,14 +64,31 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
     ? createOurKeyPusher(deps, { client, metrics, findReplicas })
     : undefined;
   const reporter = createOurReporter(deps, { client, metrics, findReplicas, keys });
-  const { pods, accounts } = createCollections(deps, { client, reporter, onList: startLease });
+  const missedMetrics = createMissedMetrics(metrics.registry);
+  const steadily = { client, clock: deps.steadyClock, log };
+  const events = createEventRecorder({
+    ...steadily,
+    wallClock: clock,
+    instance: settings.identity,
+    onOutcome: missedMetrics.countEvent,
+  });
+  const missed = createMissedWatch({ ...steadily, settings, events, metrics: missedMetrics });
+  const { pods, accounts } = createCollections(deps, {
+    ...{ client, reporter, missed },
+    onList: startLease,
+  });
   const lease = createLease({
     ...{ client, log, random: deps.random, clock: deps.steadyClock, wallClock: clock },
     namespace: settings.namespace,
     name: settings.leaseName,
     identity: `${settings.identity}_${deps.newId()}`,
     lead: async (signal) => {
-      await Promise.all([reporter.lead(signal), keys?.lead(signal)]);
+      await Promise.all([
+        reporter.lead(signal),
+        keys?.lead(signal),
+        events.lead(signal),
+        missed.lead(signal),
+      ]);
     },
   });
   metrics.follow({
@@ -118,6 +138,7 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
   function startLease(): void {
     if (isStarted || isStopping || !pods.isLoaded() || !accounts.isLoaded()) return;
     isStarted = true;
+    missed.begin(pods.items.values());
     lease.start();
   }
 }
@@ -185,16 +206,19 @@ interface Watched {
 
 function createCollections(
   { settings, clock, random, log }: ControllerDeps,
-  around: { client: KubeClient; reporter: Reporter; onList: () => void },
+  around: { client: KubeClient; reporter: Reporter; missed: MissedWatch; onList: () => void },
 ): Watched {
-  const { client, reporter, onList: onChange } = around;
+  const { client, reporter, missed, onList: onChange } = around;
   const shared = { client, clock, random, log, onChange, onRelist: () => reporter.takeSets() };
   return {
     pods: createCollection({
       ...shared,
       path: PODS_PATH,
       toItem: createPodTrimmer(settings.prefix),
-      onItem: (change) => reporter.report('Pod', findDeadPods(change)),
+      onItem: (change) => {
+        reporter.report('Pod', findDeadPods(change));
+        missed.apply(change);
+      },
     }),
     accounts: createCollection({
       ...shared,

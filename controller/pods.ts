@@ -1,24 +1,23 @@
 // What is kept of a pod and of a ServiceAccount: a hundred thousand of them must fit into the memory of the process.
 import type { KubeObject } from '../common/kube/watch-stream.ts';
+import { type InjectionFacts, toInjectionFacts } from '../common/protocol/missed.ts';
 
 /** Who made it, and would make another one. */
 export interface PodOwner {
+  readonly apiVersion: string;
   readonly kind: string;
   readonly name: string;
   readonly uid: string;
 }
 
-export interface TrackedPod {
+/** Also what tells whether it missed injection. */
+export interface TrackedPod extends InjectionFacts {
   readonly uid: string;
   readonly name: string;
   readonly namespace: string;
-  readonly phase: string;
   readonly serviceAccountName: string;
   readonly owner?: PodOwner;
-  readonly deletionTimestamp?: string;
-  /** Ours alone, without the prefix; absent where there is none. */
-  readonly annotations?: Readonly<Record<string, string>>;
-  readonly volumeNames: readonly string[];
+  readonly isReady?: true;
 }
 
 export interface TrackedServiceAccount {
@@ -38,21 +37,19 @@ export function createPodTrimmer(prefix: string): (object: KubeObject) => Tracke
   };
   return (object) => {
     const { metadata } = object;
-    const spec = Object(object.spec) as { serviceAccountName?: unknown; volumes?: unknown };
-    const { phase } = Object(object.status) as { phase?: unknown };
-    const { deletionTimestamp } = metadata;
+    const { serviceAccountName } = Object(object.spec) as { serviceAccountName?: unknown };
     const owner = findOwner(metadata.ownerReferences);
-    const annotations = findOwn(metadata.annotations, prefix);
+    const facts = toInjectionFacts(object, prefix);
     return {
+      ...facts,
       uid: toText(metadata.uid),
       name: metadata.name,
       namespace: once(metadata.namespace ?? ''),
-      phase: once(toText(phase)),
-      serviceAccountName: once(toText(spec.serviceAccountName)),
-      ...(owner && { owner: { ...owner, kind: once(owner.kind), uid: once(owner.uid) } }),
-      ...(typeof deletionTimestamp === 'string' && { deletionTimestamp }),
-      ...(annotations && { annotations }),
-      volumeNames: toVolumeNames(spec.volumes).map(once),
+      phase: once(facts.phase),
+      serviceAccountName: once(toText(serviceAccountName)),
+      ...(owner && { owner: toShared(owner, once) }),
+      ...(isReady(object.status) && { isReady: true }),
+      volumeNames: facts.volumeNames.map(once),
     };
   };
 }
@@ -66,22 +63,28 @@ const MAX_KNOWN = 20_000;
 function findOwner(references: unknown): PodOwner | undefined {
   const all = (Array.isArray(references) ? references : []) as readonly Record<string, unknown>[];
   const owner = all.find(({ controller }) => controller === true);
-  return owner && { kind: toText(owner.kind), name: toText(owner.name), uid: toText(owner.uid) };
+  if (!owner) return undefined;
+  const { apiVersion, kind, name, uid } = owner;
+  return {
+    apiVersion: toText(apiVersion),
+    kind: toText(kind),
+    name: toText(name),
+    uid: toText(uid),
+  };
 }
 
-function findOwn(
-  annotations: unknown,
-  prefix: string,
-): Readonly<Record<string, string>> | undefined {
-  const own = Object.entries(Object(annotations) as Record<string, unknown>)
-    .filter(([key]) => key.startsWith(prefix))
-    .map(([key, value]) => [key.slice(prefix.length), toText(value)] as const);
-  return own.length === 0 ? undefined : Object.fromEntries(own);
+function toShared(owner: PodOwner, once: (text: string) => string): PodOwner {
+  const { apiVersion, kind, name, uid } = owner;
+  return { apiVersion: once(apiVersion), kind: once(kind), name, uid: once(uid) };
 }
 
-function toVolumeNames(volumes: unknown): readonly string[] {
-  const all = (Array.isArray(volumes) ? volumes : []) as readonly { name?: unknown }[];
-  return all.map(({ name }) => toText(name));
+function isReady(status: unknown): boolean {
+  const { conditions } = Object(status) as { conditions?: unknown };
+  const all = (Array.isArray(conditions) ? conditions : []) as readonly unknown[];
+  return all.some((one) => {
+    const { type, status: is } = Object(one) as { type?: unknown; status?: unknown };
+    return type === 'Ready' && is === 'True';
+  });
 }
 
 function toText(value: unknown): string {

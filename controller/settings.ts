@@ -5,6 +5,7 @@ import {
   flag,
   integer,
   type ListenAddress,
+  list,
   listenAddress,
   oneOf,
   optional,
@@ -92,6 +93,30 @@ export const CONTROLLER_SETTINGS = {
   keysSeconds: integer({
     doc: 'With pushKeys: how often the API server is asked whether its keys changed',
     default: 60,
+    min: 1,
+    max: 600,
+  }),
+  excludeNamespaces: list({
+    doc: 'Namespaces whose pods the webhook does not see: they are never missed',
+    default: [],
+    defaultText: 'none',
+    pattern: LABEL,
+    allowed: 'a name of a namespace',
+  }),
+  missedNamespaces: list({
+    doc: 'Where pods that missed injection are looked for, names with one * at most in each; needed where the webhook sees some namespaces only',
+    default: [],
+    defaultText: 'all namespaces',
+    pattern: /^(?=.{1,63}$)[-a-z0-9]*\*?[-a-z0-9]*$/,
+    allowed: 'a name of a namespace, with one * at most',
+  }),
+  evictMissed: flag({
+    doc: 'Evict pods that missed injection, where something makes others in their place',
+    default: false,
+  }),
+  evictionsPerMinute: integer({
+    doc: 'With evictMissed: so many evictions in a minute at most',
+    default: 6,
     min: 1,
     max: 600,
   }),

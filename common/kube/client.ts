@@ -46,6 +46,19 @@ export interface KubeClient {
    */
   patch(path: string, body: object): Promise<string>;
   /**
+   * Replaces an object: with `metadata.resourceVersion` only where it is still that one (409 otherwise). May be done twice,
+   * as `post`.
+   * @returns the body of a 200
+   * @throws KubeError
+   */
+  put(path: string, body: object): Promise<string>;
+  /**
+   * States the fields that are ours (server-side apply), never taking over what others own. May be done twice.
+   * @returns the body of a 200: the whole object
+   * @throws KubeError; with status 409 `owners` says whose the fields are
+   */
+  apply(path: string, body: object, fieldManager: string): Promise<string>;
+  /**
    * An answer that goes on (a watch): resolves with its head; the client's timeout bounds that alone. A connection that
    * died without a word ends with an error within half a minute. Destroy it to end it.
    * @throws KubeError
@@ -67,6 +80,10 @@ const IDLE_MS = 30_000;
 const KEEP_ALIVE_MS = 15_000;
 const JSON_TYPE = 'application/json';
 const MERGE_PATCH_TYPE = 'application/merge-patch+json';
+// JSON is YAML; Kubernetes ≥ 1.32 knows a JSON type of its own for it, older ones do not.
+const APPLY_TYPE = 'application/apply-patch+yaml';
+const MAX_REFUSAL_BYTES = 64 * 1024;
+const CONFLICT = 409;
 
 interface Agents {
   readonly ca: string;
@@ -134,6 +151,16 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
       ask({ method: 'GET', path, ...(accept && { accept }) }, toText(maxBytes)),
     patch: (path, body) =>
       ask({ method: 'PATCH', path, text: JSON.stringify(body), type: MERGE_PATCH_TYPE }, toText()),
+    put: (path, body) =>
+      ask({ method: 'PUT', path, text: JSON.stringify(body), type: JSON_TYPE }, toText()),
+    apply: (path, body, fieldManager) => {
+      const query = `?fieldManager=${encodeURIComponent(fieldManager)}`;
+      const text = JSON.stringify(body);
+      return ask(
+        { method: 'PATCH', path: path + query, text, type: APPLY_TYPE, namesOwners: true },
+        toText(),
+      );
+    },
     open: (path, { accept } = {}) =>
       ask({ method: 'GET', path, ...(accept && { accept }) }, openAnswer),
     close: () => made?.agent.destroy(),
@@ -151,7 +178,7 @@ class BrokenConnection extends Error {
 }
 
 interface KubeRequest {
-  readonly method: 'GET' | 'PATCH' | 'POST';
+  readonly method: 'GET' | 'PATCH' | 'POST' | 'PUT';
   readonly path: string;
   readonly accept?: string;
   readonly text?: string;
@@ -159,6 +186,8 @@ interface KubeRequest {
   readonly type?: string;
   /** By `performance.now()`, for all tries together. */
   readonly endsAt?: number | undefined;
+  /** A conflict is asked whose the fields are. */
+  readonly namesOwners?: boolean;
 }
 
 interface Sending extends KubeRequest {
@@ -199,6 +228,15 @@ function send<T>(sending: Sending, read: ReadAnswer<T>): Promise<T> {
   request.on('response', (response) => {
     response.once('close', () => clearTimeout(timer));
     const refusal = findRefusal(response);
+    if (refusal && sending.namesOwners === true && refusal.status === CONFLICT) {
+      const named = (owners: readonly string[]) =>
+        fail(new KubeError(refusal.kind, refusal.message, { status: CONFLICT, owners }));
+      createTextReader(MAX_REFUSAL_BYTES)(response, {
+        resolve: (body) => named(findOwners(body)),
+        fail: () => named([]),
+      });
+      return;
+    }
     if (refusal) {
       // Read to its end, so that the connection can be kept; the timeout bounds it.
       response.on('error', () => undefined).resume();
@@ -245,6 +283,21 @@ const openAnswer: ReadAnswer<IncomingMessage> = (response, { resolve }) => {
   response.socket.setKeepAlive(true, KEEP_ALIVE_MS);
   resolve(response);
 };
+
+/** `conflict with "kubectl-edit" using admissionregistration.k8s.io/v1`: the name in each cause of a Status. */
+function findOwners(text: string): readonly string[] {
+  try {
+    const { details } = Object(JSON.parse(text)) as { details?: unknown };
+    const { causes } = Object(details) as { causes?: unknown };
+    const owners = (Array.isArray(causes) ? causes : []).flatMap((cause: unknown) => {
+      const { message } = Object(cause) as { message?: unknown };
+      return /^conflict with "([\w.:@/-]{1,128})"/.exec(String(message))?.[1] ?? [];
+    });
+    return [...new Set(owners)].slice(0, 8);
+  } catch {
+    return [];
+  }
+}
 
 function findRefusal({ statusCode = 0, headers }: IncomingMessage): KubeError | undefined {
   if (statusCode === 200 || statusCode === 201) return undefined;

@@ -10,16 +10,24 @@ export class KubeError extends Error {
   readonly status: number | undefined;
   /** What the answer asks to wait before the next try, seconds. */
   readonly retryAfterSeconds: number | undefined;
+  /** Who owns fields that were to be applied: names of field managers, as far as they are plain words. */
+  readonly owners: readonly string[];
 
   constructor(
     kind: KubeError['kind'],
     message: string,
-    options: { cause?: unknown; status?: number; retryAfterSeconds?: number } = {},
+    options: {
+      cause?: unknown;
+      status?: number;
+      retryAfterSeconds?: number;
+      owners?: readonly string[];
+    } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = 'KubeError';
     this.kind = kind;
     this.status = options.status;
+    this.owners = options.owners ?? [];
     this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }

@@ -34,6 +34,12 @@ export interface FakeApiServer {
   compact(): void;
   /** What it publishes as its keys. */
   jwks: unknown;
+  /** Stored Events of events.k8s.io, as they were sent. */
+  readonly events: Record<string, unknown>[];
+  /** What was evicted: path and body of the requests. */
+  readonly evictions: { readonly path: string; readonly body: Record<string, unknown> }[];
+  /** Status of the answer to an eviction, and its Retry-After; undefined: the pod goes. */
+  onEviction: ((key: string) => { status: number; retryAfter?: number } | undefined) | undefined;
   /** What is answered instead, until cleared; undefined lets a request pass. */
   intercept: ((request: string) => number | 'silence' | undefined) | undefined;
   close(): Promise<void>;
@@ -82,20 +88,59 @@ export async function startApiServer(): Promise<FakeApiServer> {
     const instead = fake.intercept?.(`${method} ${url}`);
     if (instead === 'silence') return;
     if (instead !== undefined) return answer(instead, {});
+    const { pathname } = new URL(url, 'http://x');
+    if (pathname.includes('/apis/events.k8s.io/')) return answer(...answerEvent(text));
+    if (pathname.endsWith('/eviction')) return answerEviction(pathname, text, response);
+    if (pathname === '/openid/v1/jwks') return answer(...answerKeys(request.headers.accept));
+    return serveCollection(request, { url, text, response, answer });
+  }
+
+  /** As a real one (1.34): its own type, or 406. */
+  function answerKeys(accept = ''): [number, unknown] {
+    return accept.includes('application/jwk-set+json') ? [200, fake.jwks] : [406, {}];
+  }
+
+  function serveCollection(
+    { method = '' }: IncomingMessage,
+    around: { url: string; text: string; response: ServerResponse; answer: Answer },
+  ): void {
+    const { url, text, response, answer } = around;
     const { pathname, searchParams } = new URL(url, 'http://x');
-    if (pathname === '/openid/v1/jwks') {
-      // As a real one (1.34): its own type, or 406.
-      const isTaken = String(request.headers.accept).includes('application/jwk-set+json');
-      return isTaken ? answer(200, fake.jwks) : answer(406, {});
-    }
     const plural = (['pods', 'serviceaccounts', 'leases'] as const).find((one) =>
       pathname.split('/').includes(one),
     );
-    if (!plural) return answer(404, {});
-    if (plural === 'leases') return answer(...answerLease(method, pathname, text));
-    if (searchParams.get('watch') === '1')
-      return watch(plural, response, Number(searchParams.get('resourceVersion')));
-    return list(plural, searchParams, answer);
+    if (!plural) answer(404, {});
+    else if (plural === 'leases') answer(...answerLease(method, pathname, text));
+    else if (searchParams.get('watch') === '1')
+      watch(plural, response, Number(searchParams.get('resourceVersion')));
+    else list(plural, searchParams, answer);
+  }
+
+  /** A name can be taken once. */
+  function answerEvent(text: string): [number, unknown] {
+    const event = JSON.parse(text) as StoredObject;
+    const isKnown = fake.events.some((one) => toKey(one as StoredObject) === toKey(event));
+    if (isKnown) return [409, {}];
+    fake.events.push(event);
+    return [201, event];
+  }
+
+  /** With the precondition of the uid; a pod goes at once. */
+  function answerEviction(pathname: string, text: string, response: ServerResponse): void {
+    const [, namespace = '', name = ''] = /namespaces\/([^/]+)\/pods\/([^/]+)/.exec(pathname) ?? [];
+    const body = JSON.parse(text) as { deleteOptions?: { preconditions?: { uid?: string } } };
+    const key = `${namespace}/${name}`;
+    const pod = collections.pods.get(key);
+    const isOther = pod?.metadata.uid !== body.deleteOptions?.preconditions?.uid;
+    const missing = pod ? 409 : 404;
+    const instead = isOther ? { status: missing } : fake.onEviction?.(key);
+    fake.evictions.push({ path: pathname, body });
+    const retryAfter = instead && 'retryAfter' in instead && String(instead.retryAfter);
+    response.writeHead(instead?.status ?? 201, {
+      ...(retryAfter && { 'Retry-After': retryAfter }),
+    });
+    response.end('{}');
+    if (pod && !instead) tell('DELETED', 'pods', pod);
   }
 
   type Answer = (status: number, body: unknown) => void;
@@ -169,6 +214,9 @@ export async function startApiServer(): Promise<FakeApiServer> {
       watches.clear();
     },
     jwks: undefined,
+    events: [],
+    evictions: [],
+    onEviction: undefined,
     intercept: undefined,
     close: async () => {
       server.closeAllConnections();

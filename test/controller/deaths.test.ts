@@ -78,7 +78,7 @@ describe('a pod', () => {
         annotations: { 'auth.example.io/audience': 'payments', other: 'secret' },
         ownerReferences: [
           { kind: 'Node', name: 'n', uid: '0' },
-          { kind: 'ReplicaSet', name: 'app-1', uid: '1', controller: true },
+          { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'app-1', uid: '1', controller: true },
         ],
         ...TERMINATING,
       },
@@ -95,7 +95,7 @@ describe('a pod', () => {
       namespace: 'shop',
       phase: 'Running',
       serviceAccountName: 'checkout',
-      owner: { kind: 'ReplicaSet', name: 'app-1', uid: '1' },
+      owner: { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'app-1', uid: '1' },
       deletionTimestamp: '2026-11-22T12:00:00Z',
       annotations: { audience: 'payments' },
       volumeNames: ['v'],

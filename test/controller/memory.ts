@@ -23,6 +23,7 @@ function toObject(i: number): Parameters<typeof trim>[0] {
       },
       ownerReferences: [
         {
+          apiVersion: 'apps/v1',
           kind: 'ReplicaSet',
           name: `${workload}-7c9f8d6b5`,
           uid: `uid-of-${workload}`,
@@ -36,7 +37,11 @@ function toObject(i: number): Parameters<typeof trim>[0] {
       volumes: [{ name: 'coatcheck-tokens' }, { name: 'kube-api-access' }, { name: 'config' }],
       containers: [{ name: 'app', image: 'registry.example/app:1', env: 'z'.repeat(1500) }],
     },
-    status: { phase: 'Running', podIP: '10.0.0.1' },
+    status: {
+      phase: 'Running',
+      podIP: '10.0.0.1',
+      conditions: [{ type: 'Ready', status: 'True' }],
+    },
   });
   return JSON.parse(text) as Parameters<typeof trim>[0];
 }
