@@ -47,6 +47,12 @@ export const COMMANDS: readonly TopEntry[] = [
     load: async () => (await import('../webhook/commands/lint.ts')).command,
   },
   {
+    name: 'render',
+    group: 'tools',
+    describe: 'print the policies that inject without a webhook',
+    load: async () => (await import('../webhook/commands/render.ts')).command,
+  },
+  {
     name: 'explain',
     group: 'tools',
     describe: 'why a ServiceAccount token, or a pod, gets a client token, or not, rule by rule',
@@ -151,6 +157,12 @@ export const COMMANDS: readonly TopEntry[] = [
     group: 'broker',
     describe: 'who the broker takes you for, and what you may do',
     load: async () => (await import('./commands/whoami.ts')).command,
+  },
+  {
+    name: 'doctor',
+    group: 'tools',
+    describe: 'look at an installation: what is wrong, what it means, what mends it',
+    load: async () => (await import('./commands/doctor/command.ts')).command,
   },
   {
     name: 'completion',

@@ -109,7 +109,7 @@ function parseSeconds(
   return undefined;
 }
 
-const CONTAINER_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+export const CONTAINER_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 function parseContainers(
   { deny }: GivenAnnotations,

@@ -22,7 +22,7 @@ interface Asked {
 }
 
 // A role is named by Kubernetes' rules, or `<mount>/<name>` where it was written at a Vault mount (lower-cased there).
-const ROLE = /^[a-z0-9]([a-z0-9._/-]{0,251}[a-z0-9])?$/;
+export const ROLE = /^[a-z0-9]([a-z0-9._/-]{0,251}[a-z0-9])?$/;
 
 /** The pod's audiences in order, each with its role; what is wrong goes to `given.deny`, and the list is then of no use. */
 export function parseAudiences(

@@ -4,7 +4,7 @@ import type { JsonObject } from '../common/protocol/admission.ts';
 import { IDENTITY_VOLUME, TOKENS_VOLUME } from '../common/protocol/pod.ts';
 import { findMember, findObject, isObject, isSameJson } from './json.ts';
 
-const SERVICE_ACCOUNT_MOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+export const SERVICE_ACCOUNT_MOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** @param wanted an exchange container as we write it; @param found the one in the pod under the same name. */
 export function isSameContainer(found: JsonObject, wanted: JsonObject): boolean {

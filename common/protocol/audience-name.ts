@@ -8,12 +8,12 @@ export const MAX_AUDIENCE_NAME_LENGTH = 52;
 /** What {@link isAudienceName} allows, as a sentence's end: "must be …". */
 export const AUDIENCE_NAME_RULE = `a DNS label: lower-case letters, digits and inner hyphens, at most ${MAX_AUDIENCE_NAME_LENGTH} characters`;
 
-const NAME = /^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$/;
+export const AUDIENCE_NAME = /^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$/;
 const HASH_LENGTH = 8;
 
 /** Whether a text may name an audience: a DNS label of at most {@link MAX_AUDIENCE_NAME_LENGTH} characters. */
 export function isAudienceName(text: string): boolean {
-  return NAME.test(text);
+  return AUDIENCE_NAME.test(text);
 }
 
 /**

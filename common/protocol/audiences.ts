@@ -9,7 +9,7 @@ export const AUDIENCE_RULE = `1 to ${MAX_AUDIENCE_LENGTH} printable ASCII charac
 
 // 0x21–0x7e but `"` (22), `'` (27), `,` (2c), `\` (5c): no blank or control character, nothing that ends a word
 // in a list, a shell or JSON.
-const AUDIENCE = /^[\x21\x23-\x26\x28-\x2b\x2d-\x5b\x5d-\x7e]{1,255}$/;
+export const AUDIENCE = /^[\x21\x23-\x26\x28-\x2b\x2d-\x5b\x5d-\x7e]{1,255}$/;
 
 /** The broker's own audience: a ServiceAccount token for it speaks for a process of ours, never for a pod's app. */
 export const CONTROL_AUDIENCES = ['coatcheck-control'] as const;

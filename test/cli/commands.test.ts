@@ -37,6 +37,7 @@ describe('the table of commands', () => {
       'dev',
       'inject',
       'lint',
+      'render',
       'explain',
       'explain pod',
       'version',

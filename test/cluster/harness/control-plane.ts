@@ -218,6 +218,9 @@ function startApiServer(options: {
       '--authorization-mode=Node,RBAC',
       '--enable-admission-plugins=NodeRestriction',
       '--allow-privileged',
+      // For the policy mode. Without such a policy in the cluster nothing else changes.
+      '--feature-gates=MutatingAdmissionPolicy=true',
+      '--runtime-config=admissionregistration.k8s.io/v1beta1=true',
       '--v=1',
     ],
     isReady: () => isHealthy(options.port, '/readyz', pki.ca.certificate),

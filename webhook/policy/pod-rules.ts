@@ -1,0 +1,173 @@
+// Why the policies refuse a pod for what stands in it: its containers, their mounts, our names; and the last rule, that
+// nothing of ours is missing once everybody has had the pod. Beside rules.ts, which is about annotations.
+import {
+  EXCHANGE_CONTAINER,
+  EXCHANGE_INIT_CONTAINER,
+  IDENTITY_VOLUME,
+  TOKENS_VOLUME,
+} from '../../common/protocol/pod.ts';
+import type { InjectSettings } from '../inject-settings.ts';
+import { literal, quoted, type Variable } from './cel.ts';
+import { isOurs, MOST_CONTAINERS } from './containers.ts';
+import { EVERYONE } from './request.ts';
+import { type Rule, shown } from './rules.ts';
+
+/** What the rules about mounts share. */
+export function toMountVariables({ mountRoot }: InjectSettings): readonly Variable[] {
+  const plainPath = `"/" + m.mountPath.split("/").filter(step, step != "" && step != ".").join("/")`;
+  const others = `t.mounts.filter(m, !(m.name in ${literal([IDENTITY_VOLUME, TOKENS_VOLUME])}))`;
+  const mount = `{"container": string(t.name), "name": string(m.name), "path": ${plainPath}, "access": (has(m.readOnly) && m.readOnly) || m.name in variables.readOnlyVolumes ? "read-only" : "writable"}`;
+  const is = (kind: string) => `has(v.${kind})`;
+  const says = (kind: string) =>
+    `(has(v.${kind}) && has(v.${kind}.readOnly) && v.${kind}.readOnly)`;
+  const path = 'm.path';
+  const isAbove = `(${quoted(mountRoot)} == ${path} || ${quoted(mountRoot)}.startsWith(${path} == "/" ? "/" : ${path} + "/"))`;
+  const isBelow = `(${path} == ${quoted(mountRoot)} || ${path}.startsWith(${quoted(`${mountRoot}/`)}))`;
+  const isWrong = `(${isBelow} || (${isAbove} && m.access == "read-only"))`;
+  return [
+    // The kubelet mounts these read-only whatever the mount says.
+    {
+      name: 'readOnlyVolumes',
+      expression: `variables.volumes.filter(v, ${[...['configMap', 'secret', 'downwardAPI', 'projected', 'image'].map(is), ...['persistentVolumeClaim', 'csi'].map(says)].join(' || ')}).map(v, string(v.name))`,
+    },
+    // By container: CEL cannot join lists of lists.
+    { name: 'mounts', expression: `variables.targets.map(t, ${others}.map(m, ${mount}))` },
+    {
+      name: 'conflicts',
+      expression: `variables.mounts.map(list, list.filter(m, ${isWrong})).filter(list, list.size() > 0)`,
+    },
+  ];
+}
+
+export function toPodRules(settings: InjectSettings): readonly Rule[] {
+  return [
+    ...toShapeRules(),
+    ...toNameRules(),
+    ...toTargetRules(settings),
+    ...toMountRules(settings),
+  ];
+}
+
+function toShapeRules(): readonly Rule[] {
+  const labels = literal(['kubernetes.io/os', 'beta.kubernetes.io/os']);
+  const byNode = `has(variables.spec.nodeSelector) && ${labels}.exists(label, label in variables.spec.nodeSelector && variables.spec.nodeSelector[label].lowerAscii() == "windows")`;
+  return [
+    {
+      code: 'windows_pod',
+      expression: `!(has(variables.spec.os) && variables.spec.os.name.lowerAscii() == "windows") && !(${byNode})`,
+      message: 'pods for Windows nodes are not supported; allowed: no annotation of ours on them',
+    },
+    {
+      code: 'needs_webhook',
+      expression: `variables.init.size() + variables.apps.size() <= ${MOST_CONTAINERS}`,
+      message: `a pod of more than ${MOST_CONTAINERS} containers needs the webhook; allowed: fewer containers`,
+    },
+  ];
+}
+
+function toNameRules(): readonly Rule[] {
+  const count = (name: string) => `variables.init.filter(c, c.name == ${quoted(name)}).size() <= 1`;
+  const ours = `variables.apps.filter(c, ${isOurs('c.name')})`;
+  const reserved = 'variables.volumeNames.filter(name, name.startsWith("coatcheck-"))';
+  return [
+    {
+      code: 'reserved_name_taken',
+      expression: `${ours}.size() == 0`,
+      message: "an app container has a name that is Coatcheck's; allowed: any other name",
+      detail: `"an app container has the name " + ${ours}[0].name + ", which is Coatcheck's; allowed: any other name"`,
+    },
+    {
+      code: 'reserved_name_taken',
+      expression: `${count(EXCHANGE_CONTAINER)} && ${count(EXCHANGE_INIT_CONTAINER)}`,
+      message: `spec.initContainers holds ${EXCHANGE_CONTAINER} or ${EXCHANGE_INIT_CONTAINER} twice; allowed: once`,
+    },
+    {
+      code: 'reserved_name_taken',
+      expression: `${reserved}.all(name, ${reserved}.filter(other, other == name).size() == 1)`,
+      message: 'spec.volumes holds a name of ours twice; allowed: once',
+    },
+  ];
+}
+
+function toTargetRules({ prefix }: InjectSettings): readonly Rule[] {
+  const named = (list: string) => `${list}.filter(name, name != ${quoted(EVERYONE)} && `;
+  const unknown = `variables.lists.map(list, ${named('list')}!variables.places.exists(p, p.name == name))).filter(list, list.size() > 0)`;
+  const early = `variables.lists.map(list, ${named('list')}variables.places.exists(p, p.name == name && !p.isLate))).filter(list, list.size() > 0)`;
+  const key = `${prefix}containers`;
+  const of = `(${quoted('containers')} in variables.keys ? ${quoted(key)} : ${quoted(`${key}.<name>`)})`;
+  return [
+    {
+      code: 'container_unknown',
+      expression: `${unknown}.size() == 0`,
+      message: `${key}: the pod has no container of that name; allowed: the pod's other containers`,
+      detail: `${of} + ": the pod has no container named " + ${unknown}[0][0] + "; allowed: " + variables.places.map(p, string(p.name)).join(", ")`,
+    },
+    {
+      code: 'container_too_early',
+      expression: `${early}.size() == 0`,
+      message: `${key}: that init container runs before the exchange; allowed: app containers, and init containers after it`,
+      detail: `${of} + ": init container " + ${early}[0][0] + ${quoted(` runs before the exchange; allowed: app containers, and init containers after it (${prefix}init-order: first puts the exchange before all)`)}`,
+    },
+    {
+      code: 'container_none',
+      expression: 'variables.targets.size() > 0',
+      message: `${key}: every container of this pod is on the operator's skip list, so none would get the token; allowed: the names of the containers that shall have it`,
+    },
+  ];
+}
+
+function toMountRules({ mountRoot }: InjectSettings): readonly Rule[] {
+  const isTarget = 'variables.targets.exists(t, t.path == p.path)';
+  const taken = `variables.places.filter(p, p.mounts.exists(m, m.name == ${quoted(IDENTITY_VOLUME)} || (m.name == ${quoted(TOKENS_VOLUME)} && !${isTarget})))`;
+  const conflict = 'variables.conflicts[0][0]';
+  return [
+    {
+      code: 'reserved_volume_mounted',
+      expression: `${taken}.size() == 0`,
+      message: `a container mounts ${IDENTITY_VOLUME} or ${TOKENS_VOLUME}, which only Coatcheck may decide; allowed: no such mount`,
+      detail: `"container " + ${shown(`${taken}[0].name`)} + ${quoted(` mounts ${IDENTITY_VOLUME} or ${TOKENS_VOLUME}, which only Coatcheck may decide; allowed: no such mount`)}`,
+    },
+    {
+      code: 'reserved_volume_mounted',
+      expression: 'variables.work.all(w, w.spare.size() <= w.open.size())',
+      message: `a container also mounts ${TOKENS_VOLUME} elsewhere; allowed: ${mountRoot}, or the directories of its audiences below`,
+    },
+    {
+      code: 'needs_webhook',
+      expression: 'variables.work.all(w, w.spare.size() == 0 || w.open.size() == 1)',
+      message: `a container mounts several parts of ${TOKENS_VOLUME} in another way than Coatcheck does, which needs the webhook to put right; allowed: no such mounts`,
+    },
+    // CEL cannot resolve it.
+    {
+      code: 'needs_webhook',
+      expression: 'variables.mounts.all(list, list.all(m, !("/" + m.path + "/").contains("/../")))',
+      message: 'a mountPath with ".." in it needs the webhook; allowed: the path without detours',
+    },
+    {
+      code: 'mount_conflict',
+      expression: 'variables.conflicts.size() == 0',
+      message: `a container mounts something at or below ${mountRoot}, or read-only above it; allowed: any path outside`,
+      detail: `"container " + ${shown(`${conflict}.container`)} + " mounts " + ${shown(`${conflict}.name`)} + " " + ${conflict}.access + " at " + ${shown(`${conflict}.path`)} + ${quoted(`, where the tokens go or above; allowed: any path outside ${mountRoot}`)}`,
+    },
+  ];
+}
+
+/** The defence: an annotated pod that does not have all of ours, exactly, is refused whoever is to blame. */
+export function toLastRule(name: string): Rule {
+  const parts: readonly (readonly [string, string])[] = [
+    ['variables.volumesToAdd.size() + variables.volumesToReplace.size() == 0', 'volumes'],
+    [
+      'variables.present.size() == variables.wanted.size() && variables.differing.size() == 0',
+      `init container ${EXCHANGE_CONTAINER}`,
+    ],
+    ['variables.unready.size() == 0', 'mounts and variables of its containers'],
+  ];
+  const what = parts.map(([isRight, part]) => `(${isRight} ? [] : [${quoted(part)}])`).join(' + ');
+  const end = `not as the MutatingAdmissionPolicy ${name} writes them: it did not run, or another admission plugin changed them after it; allowed: exactly what it writes`;
+  return {
+    code: 'not_injected',
+    expression: parts.map(([isRight]) => `(${isRight})`).join(' && '),
+    message: `volumes, init containers or mounts are ${end}`,
+    detail: `(${what}).join(", ") + ${quoted(` are ${end}`)}`,
+  };
+}
