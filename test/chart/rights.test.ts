@@ -20,6 +20,8 @@ const TOKEN_ROLES = [
 const NAMESPACES = [
   { apiGroups: [''], resources: ['namespaces'], verbs: ['get', 'list', 'watch'] },
 ];
+const EVENTS = { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create'] };
+const EVICTIONS = { apiGroups: [''], resources: ['pods/eviction'], verbs: ['create'] };
 const GRANTS = [
   {
     to: 'coatcheck-broker',
@@ -37,6 +39,7 @@ const GRANTS = [
     role: 'ClusterRole coatcheck-controller',
     rules: [
       { apiGroups: [''], resources: ['pods', 'serviceaccounts'], verbs: ['get', 'list', 'watch'] },
+      EVENTS,
     ],
   },
   {
@@ -153,6 +156,17 @@ describe('rights from the chart', () => {
       [...REVIEWS, ...TOKEN_ROLES, ...NAMESPACES],
     ]);
     expect(rulesOf(toUnusualValues(createCa()))).to.deep.equal([[...REVIEWS, ...NAMESPACES]]);
+  });
+
+  it('let the controller evict pods only where that is wished', () => {
+    const rulesOf = (values: object) =>
+      renderChart(values)
+        .ofKind('ClusterRole')
+        .filter(({ metadata }) => metadata.name.endsWith('-controller'))
+        .flatMap((role) => role.rules as readonly object[]);
+    const wished = { controller: { evictMissedPods: { enabled: true } } };
+    expect(rulesOf(wished)).to.deep.equal([...rulesOf({}), EVICTIONS]);
+    expect(JSON.stringify(objects)).to.not.include('eviction');
   });
 
   it('give nobody the right to write TokenRoles, which is to grant credentials', () => {

@@ -139,6 +139,33 @@ const BAD: readonly Bad[] = [
     fine: { broker: { bootstrapToken: { secretName: 'first' } } },
   },
   {
+    name: 'evictions where only labels say which namespaces the webhook sees',
+    values: {
+      webhook: { namespaceSelector: { matchLabels: { tokens: 'yes' } } },
+      controller: { evictMissedPods: { enabled: true } },
+    },
+    says: 'name the namespaces in controller.missedPods.namespaces',
+    fine: {
+      webhook: { namespaceSelector: { matchLabels: { tokens: 'yes' } } },
+      controller: {
+        evictMissedPods: { enabled: true },
+        missedPods: { namespaces: ['team-*'] },
+      },
+    },
+  },
+  {
+    name: 'evictions that never come',
+    values: { controller: { evictMissedPods: { perMinute: 0 } } },
+    says: '/controller/evictMissedPods/perMinute',
+    fine: { controller: { evictMissedPods: { perMinute: 1 } } },
+  },
+  {
+    name: 'a pattern of namespaces with two stars',
+    values: { controller: { missedPods: { namespaces: ['*-team-*'] } } },
+    says: '/controller/missedPods/namespaces/0',
+    fine: { controller: { missedPods: { namespaces: ['*-team'] } } },
+  },
+  {
     name: 'a receiver of nothing',
     values: { receivers: [{ identity: 'client:ci', audiences: [] }] },
     says: '/receivers/0/audiences',

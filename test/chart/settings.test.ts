@@ -161,6 +161,9 @@ describe('settings from the chart', () => {
       reservedAudiences: ['https://api.example.org', 'sts'],
       allowBrokerPolicies: ['coatcheck:roles:read'],
       allowExtraClaims: ['groups', 'email'],
+      sourceRefusalsPerSecond: 7,
+      identityRequestsPerSecond: 0,
+      trustedProxies: ['10.0.0.0/8', '2001:db8::1'],
       listen: { host: '0.0.0.0', port: 9443 },
       operationsListen: { host: '0.0.0.0', port: 9090 },
       adminListen: { host: '0.0.0.0', port: 9444 },
@@ -181,6 +184,10 @@ describe('settings from the chart', () => {
       brokersService: { host: 'identity-broker-replicas.auth.svc', port: 9444 },
       liveSetSeconds: 60,
       prefix: 'tokens.example.org/',
+      excludeNamespaces: ['kube-system'],
+      missedNamespaces: ['shop', 'team-*'],
+      evictMissed: true,
+      evictionsPerMinute: 2,
     });
     const service = usual.get('Service', 'coatcheck-broker-replicas').spec;
     expect(service).to.deep.include({ clusterIP: 'None', publishNotReadyAddresses: true });
