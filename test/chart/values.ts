@@ -39,6 +39,7 @@ export function toUnusualValues(ca: string): object {
     nodeSelector: { 'kubernetes.io/os': 'linux' },
     tolerations: [{ key: 'dedicated', operator: 'Exists' }],
     affinity: { nodeAffinity: {} },
+    extraEnv: [{ name: 'OTEL_SERVICE_NAME', value: 'tokens' }],
     topologySpreadConstraints: [
       {
         maxSkew: 2,
@@ -70,6 +71,7 @@ export function toUnusualValues(ca: string): object {
     reservedAudiences: ['https://api.example.org', 'sts'],
     listenHost: '0.0.0.0',
     logLevel: 'debug',
+    revisionHistoryLimit: 7,
     webhook: {
       ...process,
       port: 10_250,
@@ -117,6 +119,9 @@ export function toUnusualValues(ca: string): object {
       },
       bootstrapToken: { secretName: 'my-bootstrap', secretKey: 'first', ttlSeconds: 600 },
       maxTokensPerIdentity: 8,
+      sourceRefusalsPerSecond: 7,
+      identityRequestsPerSecond: 0,
+      trustedProxies: ['10.0.0.0/8', '2001:db8::1'],
       maxStaticTokenTtlSeconds: 86_400,
       formerIssuers: ['https://old-tokens.example.org'],
       tokenRoles: { enabled: false },
@@ -130,6 +135,8 @@ export function toUnusualValues(ca: string): object {
       replicas: 3,
       operationsPort: 9082,
       liveSetSeconds: 60,
+      missedPods: { namespaces: ['shop', 'team-*'] },
+      evictMissedPods: { enabled: true, perMinute: 2 },
       podDisruptionBudget: process.podDisruptionBudget,
       resources: process.resources,
       podSecurityContext: process.podSecurityContext,
@@ -138,6 +145,7 @@ export function toUnusualValues(ca: string): object {
       nodeSelector: process.nodeSelector,
       tolerations: process.tolerations,
       affinity: process.affinity,
+      extraEnv: process.extraEnv,
       topologySpreadConstraints: process.topologySpreadConstraints,
       priorityClassName: process.priorityClassName,
     },
@@ -174,5 +182,16 @@ export function toUnusualValues(ca: string): object {
       brokerEgressPorts: [8443],
     },
     workloadWarnings: { enabled: true },
+    tokenVolumePolicy: { enabled: true },
+    monitoring: {
+      serviceMonitor: { enabled: true, interval: '15s', labels: { release: 'prometheus' } },
+      prometheusRule: {
+        enabled: true,
+        labels: { release: 'prometheus' },
+        disabled: ['CoatcheckWebhookRefusing'],
+        runbookUrl: 'https://docs.example.org/operations',
+      },
+      dashboard: { enabled: true, labels: { dashboards: 'yes' }, annotations: { folder: 'auth' } },
+    },
   };
 }

@@ -76,6 +76,7 @@ describe('chart, step 2: a release', function () {
         namespaceSelector: { matchLabels: { 'coatcheck-test': release } },
       },
       broker: { replicas: 0 },
+      tokenVolumePolicy: { enabled: true },
       // On somebody else's cluster it is not ours to bring, nor to take away.
       crds: { install: cluster.facts.isOurs },
     };
@@ -220,6 +221,41 @@ describe('chart, step 2: a release', function () {
       const { status, body } = await createPod(others);
       expect(status, String(body.message)).to.equal(201);
     }
+  });
+
+  it('lets nobody mount the volumes of tokens into a running pod, and other volumes as before', async () => {
+    const volumes = ['coatcheck-tokens', 'scratch'].map((name) => ({ name, emptyDir: {} }));
+    const container = { image: 'registry.example/app:1' };
+    const path = `/api/v1/namespaces/${work.name}/pods`;
+    const made = await cluster.request('POST', path, {
+      metadata: { name: 'debugged' },
+      spec: { volumes, containers: [{ name: 'app', ...container }] },
+    });
+    expect(made.status, String(made.body.message)).to.equal(201);
+    const debug = async (name: string, volume?: string) => {
+      const pod = await cluster.request('GET', `${path}/debugged`);
+      const spec = pod.body.spec as { ephemeralContainers?: object[] };
+      const volumeMounts = volume === undefined ? [] : [{ name: volume, mountPath: '/seen' }];
+      const added = { name, ...container, volumeMounts };
+      return cluster.request('PUT', `${path}/debugged/ephemeralcontainers`, {
+        ...pod.body,
+        spec: { ...spec, ephemeralContainers: [...(spec.ephemeralContainers ?? []), added] },
+      });
+    };
+    let tries = 0;
+    const isInForce = async () =>
+      (await debug(`early-${++tries}`, 'coatcheck-tokens')).status !== 200;
+    await waitFor(isInForce, { what: 'the policy to be in force' });
+    const refused = await debug('first', 'coatcheck-tokens');
+    expect(refused.status).to.equal(403);
+    expect(String(refused.body.message)).to.include(
+      'the ephemeral container first may not mount the volumes coatcheck-identity and coatcheck-tokens',
+    );
+    for (const [name, volume] of [['second'], ['third', 'scratch']] as const) {
+      const { status, body } = await debug(name, volume);
+      expect(status, String(body.message)).to.equal(200);
+    }
+    expect((await debug('fourth', 'coatcheck-tokens')).status).to.equal(403);
   });
 
   it('holds back nothing once it is uninstalled, and leaves nothing in the cluster', async () => {

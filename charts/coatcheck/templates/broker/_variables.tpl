@@ -10,6 +10,9 @@
 {{- include "coatcheck.variable" (list "COATCHECK_NAMESPACE_LABELS" (ternary "auto" "off" $broker.namespaceSelectors)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_MAX_TOKEN_TTL_SECONDS" (int64 $broker.maxTokenTtlSeconds)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_MAX_TOKENS_PER_IDENTITY" (int $broker.maxTokensPerIdentity)) }}
+{{- include "coatcheck.variable" (list "COATCHECK_SOURCE_REFUSALS_PER_SECOND" (int $broker.sourceRefusalsPerSecond)) }}
+{{- include "coatcheck.variable" (list "COATCHECK_IDENTITY_REQUESTS_PER_SECOND" (int $broker.identityRequestsPerSecond)) }}
+{{- include "coatcheck.optionalVariable" (list "COATCHECK_TRUSTED_PROXIES" (join "," $broker.trustedProxies)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_MAX_STATIC_TOKEN_TTL_SECONDS" (int $broker.maxStaticTokenTtlSeconds)) }}
 {{- if .Values.receivers }}
 {{- include "coatcheck.variable" (list "COATCHECK_RECEIVERS_FILE" "/etc/coatcheck/receivers/receivers.yaml") }}
