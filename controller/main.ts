@@ -11,6 +11,7 @@ import { EXIT_FAILURE, exitOnSignal } from '../common/process.ts';
 import { describeFlags, EXIT_BAD_SETTINGS, SettingsError } from '../common/settings.ts';
 import { createBrokerClient } from './broker-client.ts';
 import { PODS_PATH, SERVICE_ACCOUNTS_PATH, takeCensus } from './census.ts';
+import { openKeeper } from './certificates/open.ts';
 import { findDeadAccounts, findDeadPods } from './deaths.ts';
 import { createEventRecorder } from './events.ts';
 import { createKeyPusher, type KeyPusher } from './keys.ts';
@@ -73,6 +74,8 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
     onOutcome: missedMetrics.countEvent,
   });
   const missed = createMissedWatch({ ...steadily, settings, events, metrics: missedMetrics });
+  const { registry } = metrics;
+  const keeper = openKeeper({ ...steadily, settings, events, registry, wallClock: clock });
   const { pods, accounts } = createCollections(deps, {
     ...{ client, reporter, missed },
     onList: startLease,
@@ -88,6 +91,7 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
         keys?.lead(signal),
         events.lead(signal),
         missed.lead(signal),
+        keeper?.lead(signal),
       ]);
     },
   });

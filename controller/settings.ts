@@ -19,6 +19,7 @@ import {
   text,
   url,
 } from '../common/settings.ts';
+import { CERTIFICATE_SETTINGS, findCertificateConflicts } from './certificates/settings.ts';
 
 const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -120,6 +121,7 @@ export const CONTROLLER_SETTINGS = {
     min: 1,
     max: 600,
   }),
+  ...CERTIFICATE_SETTINGS,
   operationsListen: listenAddress({
     doc: 'Where /livez, /readyz and /metrics are answered, over plain HTTP',
     default: { host: '::', port: 8082 },
@@ -138,15 +140,14 @@ export function readControllerSettings(source: SettingsSource): ControllerSettin
   return settings;
 }
 
-function findConflicts({
-  brokerUrl,
-  apiServerUrl,
-}: Partial<ControllerSettings>): readonly string[] {
+function findConflicts(given: Partial<ControllerSettings>): readonly string[] {
+  const { brokerUrl, apiServerUrl } = given;
   const toProblem = (name: string) =>
     `${name} must be https, or on a loopback address: it is sent a ServiceAccount token`;
   return [
     ...(isPlainAndRemote(brokerUrl) ? [toProblem('COATCHECK_BROKER_URL')] : []),
     ...(isPlainAndRemote(apiServerUrl) ? [toProblem('COATCHECK_API_SERVER_URL')] : []),
+    ...findCertificateConflicts(given),
   ];
 }
 

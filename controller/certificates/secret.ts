@@ -10,6 +10,7 @@ export const ROTATE_ANNOTATION = 'rotate-ca';
 export interface StoredSecret {
   readonly text: SecretText;
   readonly isRotationAsked: boolean;
+  readonly uid: string;
   /** As the API server gave it. */
   readonly object: Readonly<Record<string, unknown>>;
 }
@@ -66,7 +67,7 @@ function toData(data: Record<string, string>, changes: SecretText): Record<strin
 function parseSecret(body: string, annotation: string): StoredSecret {
   const object = toObject(body);
   const { metadata, data } = object as { metadata?: unknown; data?: unknown };
-  const { annotations, resourceVersion } = Object(metadata) as Record<string, unknown>;
+  const { annotations, resourceVersion, uid } = Object(metadata) as Record<string, unknown>;
   if (typeof resourceVersion !== 'string')
     throw new KubeError('unavailable', 'answered something that is no Secret');
   const entries = Object.entries(Object(data) as Record<string, unknown>).map(
@@ -75,6 +76,7 @@ function parseSecret(body: string, annotation: string): StoredSecret {
   return {
     text: Object.fromEntries(entries),
     isRotationAsked: Object.hasOwn(Object(annotations) as object, annotation),
+    uid: String(uid),
     object,
   };
 }
