@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../common/clock.ts';
 import type { Secret } from '../common/secret.ts';
 import { BrokerError, type FailedClaim, REASONS, type Reason } from './errors.ts';
-import type { VerifiedSubject } from './identity/identity.ts';
+import type { Identity, VerifiedSubject } from './identity/identity.ts';
 import { checkAlive, type FindDeath } from './identity/liveness.ts';
 import { type TokenFacts, TokenRefused } from './identity/refusal.ts';
 import type { Proof, Validate, Validation } from './identity/validate.ts';
@@ -95,6 +95,8 @@ export interface AuthorizeDeps {
   readonly findDenial?: Mirror['findDenial'];
   /** Absent: nobody is known to be dead. */
   readonly findDeath?: FindDeath;
+  /** Takes one of what the identity may ask for; before the API server is asked. @throws BrokerError `too_many_requests` */
+  readonly spend?: (identity: Identity) => void;
   /** The broker's ceiling on every token's life. */
   readonly maxTtlSeconds: number;
 }
@@ -158,6 +160,7 @@ async function decide(request: GrantRequest, deps: AuthorizeDeps, draft: Draft):
   // Subject tokens of the dead were refused on the way here; this is for those that renew.
   checkAlive(subject, deps.findDeath);
   if (proof.validation) draft.validation = proof.validation;
+  deps.spend?.(subject.identity);
   const audience = chooseAudience(subject, request.audience);
   draft.audience = audience;
   const role = chooseRole({ subject, audience, request, deps, draft });

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import type { RequestHandler } from 'express';
-import type { Clock } from '../common/clock.ts';
+import { type Clock, type Random, systemRandom } from '../common/clock.ts';
 import type { AccessReviews } from '../common/kube/access.ts';
 import type { Logger } from '../common/log.ts';
 import { NO_TRACING, type Tracing } from '../common/tracing.ts';
@@ -23,9 +23,11 @@ import { type Cluster, hasKeySource } from './identity/clusters.ts';
 import { createLiveness, type Liveness } from './identity/liveness.ts';
 import { createValidator, type Validator } from './identity/validate.ts';
 import { createVerifier } from './identity/verify.ts';
+import { createIdentityLimit } from './identity-limit.ts';
 import type { OwnApiServer } from './kube/own-api-server.ts';
 import { createOwnCluster } from './kube/own-cluster.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import type { Networks } from './peer.ts';
 import type { Receivers } from './receivers.ts';
 import { type NamespaceLabels, NO_NAMESPACES } from './roles/namespaces.ts';
 import { createRegistry, type RoleRegistry } from './roles/registry.ts';
@@ -36,6 +38,7 @@ import { createApiSource } from './roles/sources/api.ts';
 import { createFileSource } from './roles/sources/file.ts';
 import { createAdminApp, createApp } from './server.ts';
 import { LONGEST_TOKEN_SECONDS } from './settings.ts';
+import { createSources } from './sources.ts';
 import { startStore } from './store/lifecycle.ts';
 import { createMirror, type Mirror } from './store/mirror.ts';
 import type { Store } from './store/store.ts';
@@ -104,6 +107,13 @@ export interface BrokerOptions {
   readonly liveReportAlarmSeconds?: number;
   /** The admin API is not among what `handler` answers, but has one of its own. */
   readonly isAdminApart?: boolean;
+  /** Requests that prove nothing, of one address and second; the rest takes its turn behind everybody else's. */
+  readonly sourceRefusalsPerSecond?: number;
+  /** Tokens that one identity may ask for in a second. */
+  readonly identityRequestsPerSecond?: number;
+  /** Whose X-Forwarded-For is believed; absent: nobody's. */
+  readonly trustedProxies?: Networks | undefined;
+  readonly random?: Random;
   /** Absent: no traces. Calls of the store are traced by whoever made it. */
   readonly tracing?: Tracing;
   /** Metrics of the process itself too; once per process. */
@@ -194,7 +204,8 @@ export function createBroker(options: BrokerOptions): Broker {
     clock,
     log,
   });
-  const authorize = createAuthorize(authorizing);
+  const { spend, sources } = createLimits(options, metrics);
+  const authorize = createAuthorize({ ...authorizing, spend });
   const services = createTokenServices({
     keys: signingKeys,
     issuers,
@@ -267,6 +278,7 @@ export function createBroker(options: BrokerOptions): Broker {
     clock,
     tracing,
     newCorrelationId: newId,
+    sources,
   });
   metrics.watch({
     roles: () => roles.current().all.length,
@@ -276,6 +288,7 @@ export function createBroker(options: BrokerOptions): Broker {
       options.storedKeys?.countPublished() ?? signingKeys.current().published.length,
     unreadableSigningKeys: () => options.storedKeys?.countUnreadable(),
     auditPendingBytes: audit.pendingBytes,
+    delayedRequests: sources.waiting,
     decisionsPending: () => decisions?.pending(),
     certificateNotAfter: options.findCertificateNotAfter ?? (() => undefined),
     clusterKeysLoadedAt: () => toLoadedAt(clusterKeys),
@@ -289,6 +302,7 @@ export function createBroker(options: BrokerOptions): Broker {
       clock,
       tracing,
       newCorrelationId: newId,
+      sources,
     }),
     metrics,
     audit,
@@ -322,6 +336,26 @@ export function createBroker(options: BrokerOptions): Broker {
       await options.storedKeys?.stop();
       await kept?.stop();
     },
+  };
+}
+
+/** Who may ask how often; nobody is held to anything that was not set. */
+function createLimits(options: BrokerOptions, metrics: Metrics) {
+  const { clock, log, random = systemRandom } = options;
+  return {
+    spend: createIdentityLimit({
+      perSecond: options.identityRequestsPerSecond ?? 0,
+      clock,
+      onRefused: metrics.countLimitedIdentity,
+    }),
+    sources: createSources({
+      refusalsPerSecond: options.sourceRefusalsPerSecond ?? 0,
+      proxies: options.trustedProxies,
+      clock,
+      random,
+      log,
+      metrics: metrics.sources,
+    }),
   };
 }
 

@@ -4,6 +4,7 @@ import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import type { AuditSink } from './audit.ts';
 import type { DecisionRecord } from './decision-record.ts';
+import { createSampler } from './sampler.ts';
 import { type DecisionStore, type StoredDecision, StoreError } from './store/store.ts';
 
 /** Why decisions never reach the store. */
@@ -50,7 +51,7 @@ export function withDecisions(sink: AuditSink, writer: DecisionWriter): AuditSin
 export function createDecisionWriter(options: DecisionWriterOptions): DecisionWriter {
   const { store, clock, log, onDropped, maxQueued = MAX_QUEUED } = options;
   const stopping = new AbortController();
-  const isSampled = createSampler(clock);
+  const isSampled = createSampler(clock, MAX_UNPROVEN_PER_SECOND);
   let queue: DecisionRecord[] = [];
   let running: Promise<void> | undefined;
   let wake: (() => void) | undefined;
@@ -137,21 +138,6 @@ export function createDecisionWriter(options: DecisionWriterOptions): DecisionWr
       if (queue.length > 0) onDropped(queue.length, 'store_failed');
       queue = [];
     },
-  };
-}
-
-/** True at most so many times a second. */
-function createSampler(clock: Clock): () => boolean {
-  let second = 0;
-  let count = 0;
-  return () => {
-    const now = Math.floor(clock.now() / 1000);
-    if (now !== second) {
-      second = now;
-      count = 0;
-    }
-    count += 1;
-    return count <= MAX_UNPROVEN_PER_SECOND;
   };
 }
 

@@ -16,6 +16,7 @@ import { BrokerError, REASONS } from './errors.ts';
 import { extend, type IssuedToken, type IssuingDeps, issue } from './issuing.ts';
 import type { Metrics } from './metrics.ts';
 import { type RevokedToken, toRevocation } from './revocation.ts';
+import type { Visit } from './sources.ts';
 import type { StoredToken } from './store/store.ts';
 import type { LiveToken } from './tokens/live.ts';
 import { toProvenSubject } from './tokens/records.ts';
@@ -23,6 +24,8 @@ import { toProvenSubject } from './tokens/records.ts';
 export interface RequestContext extends DecisionContext {
   /** What the caller sent as X-Request-Id: its own text, shortened and cleaned, for the log alone. */
   readonly callerRequestId?: string;
+  /** Where it came from; absent where nobody counts that. */
+  readonly visit?: Visit;
 }
 
 /** How a request ended. */
@@ -64,8 +67,9 @@ export interface DeskDeps extends IssuingDeps {
 export function createDesk(deps: DeskDeps): Desk {
   const settle = (settled: Settled, context: RequestContext): Settled => {
     const { decision, issued } = settled;
-    deps.audit.record(decision, issued ?? settled.renewed ?? settled.revoked);
     deps.metrics.countDecision(decision);
+    if (!mayRecord(decision, context)) return settled;
+    deps.audit.record(decision, issued ?? settled.renewed ?? settled.revoked);
     if (decision.outcome !== 'allow') logRefusal(deps.log, decision, context);
     return settled;
   };
@@ -107,6 +111,18 @@ export function createDesk(deps: DeskDeps): Desk {
       settle({ decision: toRevocation(token, context, deps.clock), revoked: token }, context),
     refuse: (error, context) => settle({ decision: toRefused(error, context) }, context),
   };
+}
+
+/** Charges whoever proved nothing, and says whether log and audit are to hear of it: always, unless somebody floods. */
+function mayRecord(
+  { outcome, action, validation, reason = 'internal' }: Decision,
+  { visit }: RequestContext,
+): boolean {
+  if (!visit || outcome === 'allow') return true;
+  // Validated was a token that its cluster vouches for; whoever renews was let in before.
+  const isUnproven = outcome === 'deny' && validation === undefined && action !== 'renew';
+  if (isUnproven) visit.charge();
+  return visit.mayRecord(reason, isUnproven);
 }
 
 function notRenewable(): BrokerError {

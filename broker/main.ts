@@ -20,6 +20,7 @@ import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
 import { withController } from './identity/clusters.ts';
 import { findOwnApiServer } from './kube/own-api-server.ts';
+import { parseNetworks } from './peer.ts';
 import { createReloads } from './reload.ts';
 import { BROKER_SETTINGS, type BrokerSettings } from './settings.ts';
 import { createSigning } from './signing.ts';
@@ -133,6 +134,10 @@ async function startFromConfiguration(
     },
     maxTokenTtlSeconds: settings.maxTokenTtlSeconds,
     maxTokensPerIdentity: settings.maxTokensPerIdentity,
+    sourceRefusalsPerSecond: settings.sourceRefusalsPerSecond,
+    identityRequestsPerSecond: settings.identityRequestsPerSecond,
+    trustedProxies:
+      settings.trustedProxies.length > 0 ? parseNetworks(settings.trustedProxies) : undefined,
     maxStaticTokenTtlSeconds: settings.maxStaticTokenTtlSeconds,
     liveReportAlarmSeconds: settings.liveReportAlarmSeconds,
     ...toBootstrap(configuration),

@@ -6,6 +6,7 @@ import type { DropReason } from './decisions.ts';
 import type { KeysEvent } from './identity/jwks.ts';
 import type { Dead, LiveReport } from './identity/liveness.ts';
 import type { ReviewEvent } from './identity/reviewer.ts';
+import type { SourceMetrics } from './sources.ts';
 import { type WatchedStore, watchStore } from './store-metrics.ts';
 
 export const METRICS_PREFIX = 'coatcheck_broker_';
@@ -23,17 +24,28 @@ export interface Gauges {
   /** Undefined where the store keeps none. */
   readonly unreadableSigningKeys?: () => number | undefined;
   readonly auditPendingBytes: () => number;
+  /** Of sources that flood; undefined where nobody counts. */
+  readonly delayedRequests?: () => number | undefined;
   /** Undefined without a store. */
   readonly decisionsPending?: () => number | undefined;
   /** Seconds since the epoch; undefined without TLS. */
   readonly certificateNotAfter: () => number | undefined;
   /** Of each entry of the clusters table whose keys were ever fetched: when they last were, seconds since the epoch. */
   readonly clusterKeysLoadedAt?: () => ReadonlyMap<string, number>;
+  /** Entries of the clusters table, and those of the API that do not count. */
+  readonly clusters?: () => number;
+  readonly clusterProblems?: () => number;
   /** Of each cluster that ever reported who lives. */
   readonly liveReports?: () => ReadonlyMap<string, LiveReport & { readonly ageSeconds: number }>;
 }
 
-export type ReloadedThing = 'signingKeys' | 'keyEncryptionKeys' | 'tls' | 'caBundle' | 'receivers';
+export type ReloadedThing =
+  | 'signingKeys'
+  | 'keyEncryptionKeys'
+  | 'tls'
+  | 'caBundle'
+  | 'receivers'
+  | 'clusters';
 
 export interface Metrics {
   readonly registry: Registry;
@@ -46,8 +58,12 @@ export interface Metrics {
   countRevocation(way: 'possession' | 'accessor' | 'token_id' | 'bulk'): void;
   countDroppedDecisions(count: number, reason: DropReason): void;
   countKeysEvent(event: KeysEvent): void;
+  countKeyPush(cluster: string, outcome: 'changed' | 'unchanged' | 'refused'): void;
   countReviewEvent(event: ReviewEvent): void;
   countDeaths(cluster: string, dead: readonly Pick<Dead, 'kind'>[]): void;
+  /** Somebody who proved who it is asks too often. */
+  countLimitedIdentity(): void;
+  readonly sources: SourceMetrics;
   /** A credential that a dialect asked for was missing or no good. */
   countAuthenticationFailure(dialect: string): void;
   /** Follows a store: whether it is up, how its operations go, what is in it. */
@@ -77,7 +93,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
   });
   const reloads = new Counter({
     name: name('reload_failures_total'),
-    help: 'Reads of a watched file or folder (signingKeys, keyEncryptionKeys, tls, caBundle, receivers) that failed; the last good content stays in use.',
+    help: 'Reads of a watched file or folder (signingKeys, keyEncryptionKeys, tls, caBundle, receivers, clusters) that failed; the last good content stays in use.',
     labelNames: ['what'],
     registers,
   });
@@ -85,6 +101,12 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     name: name('cluster_keys_events_total'),
     help: 'What happened to the public keys of a cluster or issuer: loaded, failed, credential_refused, shared_key.',
     labelNames: ['cluster', 'event'],
+    registers,
+  });
+  const keyPushes = new Counter({
+    name: name('cluster_key_pushes_total'),
+    help: "Key sets that clusters' controllers pushed, by cluster and outcome: changed, unchanged, refused.",
+    labelNames: ['cluster', 'outcome'],
     registers,
   });
   const issued = new Counter({
@@ -117,6 +139,18 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     labelNames: ['dialect'],
     registers,
   });
+  const limited = new Counter({
+    name: name('limited_requests_total'),
+    help: 'Requests that a rate limit touched: identity (429: one pod asks too often), source_delayed (its address has proved nothing too often; it took its turn behind the others), source_refused (429: too many of them wait).',
+    labelNames: ['limit'],
+    registers,
+  });
+  const unrecorded = new Counter({
+    name: name('unrecorded_refusals_total'),
+    help: 'Refusals in a flood that have no line in log and audit, by reason; ten a second have.',
+    labelNames: ['reason'],
+    registers,
+  });
   const deaths = new Counter({
     name: name('deaths_total'),
     help: 'Pods and ServiceAccounts that this replica came to know are dead, by cluster and kind.',
@@ -129,6 +163,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
       decisions.inc({ dialect, outcome, reason }),
     observeRequest: (route, status, seconds) => requests.observe({ route, status }, seconds),
     countReloadFailure: (what) => reloads.inc({ what }),
+    countKeyPush: (cluster, outcome) => keyPushes.inc({ cluster, outcome }),
     countIssued: (type) => issued.inc({ type }),
     countIntrospection: (outcome) => introspections.inc({ outcome }),
     countRevocation: (way) => revocations.inc({ way }),
@@ -137,6 +172,12 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
     countReviewEvent: createReviewCounters({ registers, name }),
     countDeaths: (cluster, dead) => {
       for (const { kind } of dead) deaths.inc({ cluster, kind });
+    },
+    countLimitedIdentity: () => limited.inc({ limit: 'identity' }),
+    sources: {
+      countDelayed: () => limited.inc({ limit: 'source_delayed' }),
+      countTurnedAway: () => limited.inc({ limit: 'source_refused' }),
+      countUnrecorded: (reason) => unrecorded.inc({ reason }),
     },
     countAuthenticationFailure: (dialect) => failedAuthentications.inc({ dialect }),
     watchStore: (watched) => watchStore(watched, { registers, name, buckets: BUCKETS }),
@@ -240,10 +281,12 @@ function addClusterKeysGauge(
 ): void {
   new Gauge({
     name: name('cluster_keys_loaded_timestamp_seconds'),
-    help: 'When the keys of a cluster or issuer were last fetched, seconds since the epoch.',
+    help: 'When the keys of a cluster or issuer were last fetched, or pushed, seconds since the epoch.',
     labelNames: ['cluster'],
     registers,
     collect() {
+      // Of entries that went, nothing is to be said any more.
+      this.reset();
       for (const [cluster, seconds] of read()) this.set({ cluster }, seconds);
     },
   });
@@ -293,6 +336,16 @@ function addGauges(gauges: Gauges, { registers, name }: Naming): void {
     gauges.roleProblems,
   );
   add(
+    'clusters',
+    'Clusters and issuers in the table, of the file and of the API.',
+    gauges.clusters ?? (() => undefined),
+  );
+  add(
+    'cluster_problems',
+    'Clusters of the API that do not count: the file has their name, or they do not go together with another entry.',
+    gauges.clusterProblems ?? (() => undefined),
+  );
+  add(
     'rights_missing',
     'Rights that the own API server does not give the broker although its configuration needs them; a line in the log names each.',
     gauges.rightsMissing ?? (() => undefined),
@@ -307,6 +360,11 @@ function addGauges(gauges: Gauges, { registers, name }: Naming): void {
     'audit_pending_bytes',
     'Audit records made and not yet written to standard output.',
     gauges.auditPendingBytes,
+  );
+  add(
+    'delayed_requests',
+    'Requests of addresses that flood, waiting for their turn behind all others.',
+    gauges.delayedRequests ?? (() => undefined),
   );
   add(
     'decisions_pending',

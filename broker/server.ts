@@ -28,8 +28,9 @@ import {
   type MetadataPath,
 } from './dialects/oauth/metadata.ts';
 import type { TokenEndpoint } from './dialects/oauth/token-endpoint.ts';
-import { BrokerError, REASONS } from './errors.ts';
+import { BrokerError, REASONS, type Reason } from './errors.ts';
 import type { Metrics } from './metrics.ts';
+import { type Sources, TurnedAway, type Visit } from './sources.ts';
 
 export interface ServerDeps {
   readonly tokenEndpoint: TokenEndpoint;
@@ -40,6 +41,8 @@ export interface ServerDeps {
   readonly log: Logger;
   readonly clock: Clock;
   readonly newCorrelationId: () => string;
+  /** Absent: nobody is too many. */
+  readonly sources?: Sources;
   /** Absent: no traces. */
   readonly tracing?: Tracing;
   /** Everything below `/api`; absent where it has a listener of its own. */
@@ -57,7 +60,11 @@ export function createApp(deps: ServerDeps): RequestListener {
   for (const [path, endpoint] of endpoints) {
     app.post(path, (request, response) => {
       setRoute(response, path);
-      return endpoint(request, response, getContext(response, 'oauth'));
+      const visit = deps.sources?.admit(request, response);
+      // Nothing waits where nobody floods, not even for its turn.
+      return visit instanceof Promise
+        ? serveLate(visit, { request, response, endpoint })
+        : endpoint(request, response, getContext(response, 'oauth', visit));
     });
   }
   for (const path of METADATA_PATHS) {
@@ -67,18 +74,41 @@ export function createApp(deps: ServerDeps): RequestListener {
   }
   for (const [path] of endpoints)
     app.all(path, (_request, response) => refuseMethod(response, path, 'POST'));
-  if (deps.admin) app.use(deps.admin);
+  if (deps.admin) app.use('/api', createDoor(deps)).use(deps.admin);
   return finish(app, deps);
 }
 
 /** The application of a listener that serves the admin API alone. */
 export function createAdminApp(admin: RequestHandler, deps: FrameDeps): RequestListener {
   const app = createEmptyApp(deps);
-  app.use(admin);
+  app.use('/api', createDoor(deps)).use(admin);
   return finish(app, deps);
 }
 
-type FrameDeps = Pick<ServerDeps, 'metrics' | 'log' | 'clock' | 'newCorrelationId' | 'tracing'>;
+type FrameDeps = Pick<
+  ServerDeps,
+  'metrics' | 'log' | 'clock' | 'newCorrelationId' | 'tracing' | 'sources'
+>;
+
+async function serveLate(
+  coming: Promise<Visit>,
+  { request, response, endpoint }: { request: Request; response: Response; endpoint: Endpoint },
+): Promise<void> {
+  const visit = await coming;
+  // Whoever hung up while it waited.
+  if (response.destroyed) return;
+  await endpoint(request, response, getContext(response, 'oauth', visit));
+}
+
+/** Before the admin API, which finds the visit beside the answer. */
+function createDoor({ sources }: FrameDeps): RequestHandler {
+  return async (request, response, next) => {
+    const visit = await sources?.admit(request, response);
+    if (response.destroyed) return;
+    (response.locals as Locals).visit = visit;
+    next();
+  };
+}
 
 function createEmptyApp(deps: FrameDeps): Express {
   const app = express();
@@ -130,6 +160,7 @@ function toOriginForm(target: string): string {
 interface Locals {
   correlationId: string;
   callerRequestId?: string;
+  visit?: Visit | undefined;
   /** One of our own patterns: a label must not be what a caller writes. */
   route: string;
 }
@@ -153,9 +184,16 @@ function begin(
   });
 }
 
-function getContext(response: Response, dialect: string): RequestContext {
-  const { correlationId, callerRequestId } = response.locals as Locals;
-  return { correlationId, dialect, ...(callerRequestId !== undefined && { callerRequestId }) };
+function getContext(response: Response, dialect: string, visit: Visit | undefined): RequestContext {
+  const locals = response.locals as Locals;
+  locals.visit = visit;
+  const { correlationId, callerRequestId } = locals;
+  return {
+    correlationId,
+    dialect,
+    ...(callerRequestId !== undefined && { callerRequestId }),
+    ...(visit && { visit }),
+  };
 }
 
 function setRoute(response: Response, route: string): void {
@@ -197,10 +235,11 @@ function refuseMethod(response: Response, path: string, allow: string): never {
 
 function createErrorHandler(log: Logger): ErrorRequestHandler {
   return (error: unknown, request, response, next) => {
-    const { correlationId } = response.locals as Locals;
+    const { correlationId, visit } = response.locals as Locals;
     const reason = error instanceof BrokerError ? error.reason : toReason(error);
     const { level } = REASONS[reason];
-    if (level !== 'info') log[level]({ correlationId, reason, err: error }, 'request failed');
+    if (level !== 'info' && mayLog(error, reason, visit))
+      log[level]({ correlationId, reason, err: error }, 'request failed');
     if (response.headersSent || response.destroyed) return next(error);
     const { status, headers, body } = renderError({
       reason,
@@ -217,6 +256,11 @@ function createErrorHandler(log: Logger): ErrorRequestHandler {
     });
     response.end(body);
   };
+}
+
+/** Floods are counted, not written down one by one (sources.ts). */
+function mayLog(error: unknown, reason: Reason, visit: Visit | undefined): boolean {
+  return !(error instanceof TurnedAway) && visit?.mayRecord(reason, false) !== false;
 }
 
 /** Express's own refusals (a path that is not percent-encoded) carry a 4xx; anything else is our fault. */

@@ -16,6 +16,7 @@ import {
 } from '../common/settings.ts';
 import { isKeyUrl } from './identity/address.ts';
 import { type ControllerIdentity, parseControllerIdentity } from './identity/clusters.ts';
+import { parseNetworks } from './peer.ts';
 import { parseStoreChoice, type StoreChoice } from './store/open.ts';
 import { SIGNING_ALGORITHMS } from './tokens/keys.ts';
 
@@ -189,6 +190,22 @@ export const BROKER_SETTINGS = {
     max: DAY_SECONDS,
     doc: 'A cluster that reported which pods live, and then does not for so long, is warned of',
   }),
+  sourceRefusalsPerSecond: integer({
+    default: 50,
+    min: 0,
+    max: 100_000,
+    doc: 'Requests of one address (an IPv6 /64) that may prove nothing, and ten seconds of that at once; beyond it its requests take turns behind all others, and its refusals are counted, not logged one by one. 0: no limit',
+  }),
+  identityRequestsPerSecond: integer({
+    default: 50,
+    min: 0,
+    max: 100_000,
+    doc: 'Tokens that one pod (or other identity) may ask for, and ten seconds of that at once; beyond it 429. 0: no limit',
+  }),
+  trustedProxies: list({
+    default: [],
+    doc: 'Addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For says where a request came from; nobody else is believed',
+  }),
   logLevel: oneOf({
     values: LOG_LEVELS,
     default: 'info',
@@ -252,6 +269,15 @@ function findSigningProblems({
   return problems;
 }
 
+function findProxyProblems({ trustedProxies = [] }: Partial<BrokerSettings>): string[] {
+  try {
+    parseNetworks(trustedProxies);
+    return [];
+  } catch (error) {
+    return [`COATCHECK_TRUSTED_PROXIES: ${(error as Error).message}`];
+  }
+}
+
 /** What a table cannot say row by row: settings that are only right, or only wrong, together. */
 export function findSettingsProblems(settings: Partial<BrokerSettings>): string[] {
   const problems: string[] = [];
@@ -273,6 +299,7 @@ export function findSettingsProblems(settings: Partial<BrokerSettings>): string[
     problems.push('COATCHECK_API_SERVER_URL must be an https URL (http on loopback only)');
   }
   problems.push(...findSigningProblems(settings));
+  problems.push(...findProxyProblems(settings));
   if (settings.reservedAudiences && !settings.reservedAudiences.every(isAudience)) {
     problems.push('COATCHECK_RESERVED_AUDIENCES holds something that is no audience');
   }

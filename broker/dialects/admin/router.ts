@@ -3,7 +3,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Request, type Response, Router } from 'express';
 import { hasUnreadBody } from '../../../common/http.ts';
-import { BrokerError } from '../../errors.ts';
+import { BrokerError, type Reason } from '../../errors.ts';
+import type { Visit } from '../../sources.ts';
 import { admit, type Progress, toQuery } from './admit.ts';
 import { EVERYWHERE } from './authorization.ts';
 import type { AdminCaller } from './caller.ts';
@@ -15,6 +16,8 @@ import type { AdminAnswer, AdminRoute } from './route.ts';
 interface RequestLocals {
   correlationId: string;
   route: string;
+  /** Where it came from; absent where nobody counts that. */
+  visit?: Visit;
 }
 
 /** The routes under `/api`; everything else there is 404, and another method of a known path 405. */
@@ -29,11 +32,11 @@ export function createAdminRouter(routes: readonly AdminRoute[], deps: AdminDeps
     router.all(pattern, (request, response) => {
       toLocals(response).route = path;
       response.setHeader('Allow', toAllow(ofPath));
-      refuse(new BrokerError('method_not_allowed'), { request, response, deps });
+      refuseUnknown(new BrokerError('method_not_allowed'), { request, response, deps });
     });
   }
   router.use('/api', (request, response) => {
-    refuse(new BrokerError('not_found'), { request, response, deps });
+    refuseUnknown(new BrokerError('not_found'), { request, response, deps });
   });
   return router;
 }
@@ -59,8 +62,9 @@ async function serve(route: AdminRoute, exchange: Exchange): Promise<void> {
   } catch (thrown) {
     const error = toBrokerError(thrown);
     if (error.reason === 'bearer_invalid') deps.metrics.countAuthenticationFailure('admin');
-    record(route, exchange, { ...progress, error });
-    refuse(error, exchange);
+    const isRecorded = mayRecord(error, exchange);
+    if (isRecorded) record(route, exchange, { ...progress, error });
+    refuse(error, exchange, isRecorded);
   }
 }
 
@@ -107,6 +111,9 @@ function findIfMatch({ headers }: IncomingMessage, route: AdminRoute): number | 
   return version === undefined ? undefined : Number(version);
 }
 
+/** Not let in: who it is is not known, or it may not. */
+const STOPPED: readonly Reason[] = ['bearer_invalid', 'bearer_forbidden'];
+
 interface Outcome extends Progress {
   readonly answer?: AdminAnswer;
   readonly error?: BrokerError;
@@ -115,8 +122,7 @@ interface Outcome extends Progress {
 /** Every write, and whoever was not let in. */
 function record(route: AdminRoute, { request, response, deps }: Exchange, outcome: Outcome): void {
   const { caller, reach, answer, error } = outcome;
-  const isStopped =
-    error !== undefined && ['bearer_invalid', 'bearer_forbidden'].includes(error.reason);
+  const isStopped = error !== undefined && STOPPED.includes(error.reason);
   if (!route.audited && !isStopped) return;
   deps.audit.recordAdmin({
     time: new Date(deps.clock.now()).toISOString(),
@@ -156,9 +162,28 @@ function send(response: Response, status: number, body: unknown): void {
   response.end(text);
 }
 
-function refuse(error: BrokerError, { request, response, deps }: Exchange): void {
+/** Charges whoever was not let in, and says whether log and audit are to hear of it: always, unless somebody floods. */
+function mayRecord({ reason }: BrokerError, { response }: Exchange): boolean {
+  const { visit } = toLocals(response);
+  const isUnproven = STOPPED.includes(reason);
+  if (isUnproven) visit?.charge();
+  return visit?.mayRecord(reason, isUnproven) !== false;
+}
+
+/** Nobody was asked who it is: there is nothing at the path. */
+function refuseUnknown(error: BrokerError, exchange: Exchange): void {
+  const { visit } = toLocals(exchange.response);
+  visit?.charge();
+  refuse(error, exchange, visit?.mayRecord(error.reason, true) !== false);
+}
+
+function refuse(
+  error: BrokerError,
+  { request, response, deps }: Exchange,
+  isRecorded: boolean,
+): void {
   const { correlationId } = toLocals(response);
-  deps.logRefusal(error, correlationId);
+  if (isRecorded) deps.logRefusal(error, correlationId);
   if (response.headersSent || response.destroyed) return;
   const { status, headers, body } = renderError(error, correlationId);
   response.writeHead(status, {

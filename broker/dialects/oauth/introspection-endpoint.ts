@@ -90,8 +90,10 @@ function recordRefusal(
   const { reason, detail } = error;
   const { level } = REASONS[reason];
   metrics.countIntrospection(level === 'info' ? 'refused' : 'failure');
-  const { correlationId, callerRequestId } = context;
-  if (level === 'info')
+  const { correlationId, callerRequestId, visit } = context;
+  const isUnproven = level === 'info';
+  if (isUnproven) visit?.charge();
+  if (isUnproven && visit?.mayRecord(reason, isUnproven) !== false)
     log.info({ correlationId, reason, detail, callerRequestId }, 'introspection refused');
   return error;
 }

@@ -49,5 +49,7 @@ async function revoke(
   const token = getSingle(form, 'token');
   checkHint(form);
   const revoked = await revoker.revokeShown(token);
-  if (revoked) desk.recordRevoked({ ...revoked, fingerprint: tokenFingerprint(token) }, context);
+  // A look-up for nothing: whoever guesses pays like whoever is refused.
+  if (!revoked) context.visit?.charge();
+  else desk.recordRevoked({ ...revoked, fingerprint: tokenFingerprint(token) }, context);
 }
