@@ -19,7 +19,8 @@ export class ApiFailure extends Error {
 
 const UNTRUSTED =
   'its certificate is signed by an authority that is not trusted here; --ca-file names the CA of the broker';
-const CONNECTION: Readonly<Record<string, string>> = {
+/** Codes of Node's and OpenSSL's errors, after "cannot reach …:". */
+export const CONNECTION: Readonly<Record<string, string>> = {
   ENOTFOUND: 'its name cannot be resolved',
   EAI_AGAIN: 'its name cannot be resolved at the moment',
   ECONNREFUSED: 'nothing listens there',

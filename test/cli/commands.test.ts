@@ -42,6 +42,7 @@ describe('the table of commands', () => {
       'explain pod',
       'version',
       'completion',
+      'doctor',
       'whoami',
       'role lint',
       'role test',

@@ -1,0 +1,273 @@
+// `coatcheck doctor` against a cluster where everything is well, and against one per thing that can be wrong: each names
+// that one thing, what mends it, and leaves the other rows as they were.
+import { expect } from 'chai';
+import { command } from '../../../cli/commands/doctor/command.ts';
+import { keep, noteToken } from '../../support/tokens.ts';
+import { CASES, setStatus } from './cases.ts';
+import {
+  createWorld,
+  type FakeCluster,
+  get,
+  startCluster,
+  toAppPod,
+  toPath,
+  toRegistration,
+  toStatus,
+  type World,
+} from './cluster.ts';
+
+interface Row {
+  readonly check: string;
+  readonly state: string;
+  readonly about?: string;
+  readonly seen: string;
+  readonly means?: string;
+  readonly mend?: string;
+}
+
+interface Told {
+  readonly code: number;
+  readonly text: string;
+  readonly rows: readonly Row[];
+}
+
+describe('coatcheck doctor', () => {
+  let cluster: FakeCluster;
+  let healthy: Told;
+  before(async () => {
+    cluster = await startCluster();
+    healthy = await ask();
+  });
+  after(() => cluster.close());
+
+  async function ask(...args: readonly string[]): Promise<Told> {
+    let text = '';
+    let errors = '';
+    const all = ['--kubeconfig', cluster.kubeconfig, '--output', 'json', ...args];
+    const code = await command.run(all, {
+      stdout: (more) => {
+        text += more;
+      },
+      stderr: (more) => {
+        errors += more;
+      },
+      stdin: async () => '',
+      environment: {},
+    });
+    keep('doctor', text + errors);
+    const { rows = [] } = text.startsWith('{') ? (JSON.parse(text) as { rows: Row[] }) : {};
+    return { code, text: text + errors, rows };
+  }
+
+  /** A world that differs from the healthy one in what `spoil` does to it. */
+  async function askIn(spoil: (world: World) => void, ...args: readonly string[]): Promise<Told> {
+    const world = createWorld();
+    spoil(world);
+    cluster.world = world;
+    return ask(...args);
+  }
+
+  it('finds nothing wrong where nothing is, in every row', () => {
+    expect(healthy.rows.filter(({ state }) => state !== 'ok')).to.deep.equal([]);
+    expect(healthy.code).to.equal(0);
+    expect(healthy.rows.length).to.be.greaterThan(22);
+    expect(new Set(healthy.rows.map(({ check }) => check)).size).to.equal(23);
+  });
+
+  it('reads no Secret, and stores nothing', async () => {
+    cluster.asked.length = 0;
+    await askIn(() => undefined);
+    const writes = cluster.asked.filter((one) => !one.startsWith('GET '));
+    expect(cluster.asked.filter((one) => one.includes('/secrets'))).to.deep.equal([]);
+    expect([...new Set(writes)].sort()).to.deep.equal([
+      'POST /api/v1/namespaces/shop/pods',
+      'POST /apis/authorization.k8s.io/v1/subjectaccessreviews',
+    ]);
+  });
+
+  it('tells the same in the same order twice', async () => {
+    const again = await askIn(() => undefined);
+    expect(again.rows.map(({ check, about }) => [check, about])).to.deep.equal(
+      healthy.rows.map(({ check, about }) => [check, about]),
+    );
+  });
+
+  for (const { name, spoil, rows, mend, code } of CASES) {
+    it(`names ${name}, and that alone`, async () => {
+      const told = await askIn(spoil);
+      const bad = told.rows.filter(({ state }) => state !== 'ok');
+      expect(bad.map(({ check, state }) => [check, state])).to.deep.equal(
+        rows.map(([check, state]) => [check, state]),
+        told.text,
+      );
+      for (const [at, [, , seen]] of rows.entries())
+        expect(`${bad[at]?.about}: ${bad[at]?.seen}`).to.contain(seen);
+      if (mend !== undefined) expect(bad.map((row) => row.mend).join('\n')).to.contain(mend);
+      const isProblem = rows.some(([, state]) => state === 'problem');
+      expect(told.code).to.equal(code ?? (isProblem ? 1 : 0));
+      // Every row that is not well says what to do about it, or why it cannot be seen.
+      for (const row of bad) expect(row.mend ?? row.seen, row.check).not.to.equal('');
+    });
+  }
+
+  it('says which right is missing for each thing that it may not see, and does not fail', async () => {
+    const told = await askIn((world) => {
+      const open = new Set(['/version', '/healthz']);
+      world.isForbidden = (_, path) =>
+        !open.has(path) && !path.startsWith('/apis/admissionregistration.k8s.io/v1beta1');
+      world.createPod = () => ({ status: 403, body: {} });
+    });
+    const seen = told.rows.filter(({ state }) => state === 'unknown').map((row) => row.seen);
+    expect(
+      told.rows.filter(({ state }) => state === 'problem' || state === 'warning'),
+    ).to.deep.equal([]);
+    expect(seen).to.include.members([
+      'no right to list deployments.apps',
+      'no right to list pods in the namespace shop',
+      'no right to get the path /.well-known/openid-configuration',
+    ]);
+    expect(told.code).to.equal(0);
+    expect((await ask('--strict')).code).to.equal(1);
+  });
+
+  it('looks at the rest where single rights are missing', async () => {
+    const told = await askIn((world) => {
+      world.isForbidden = (method, path) =>
+        path.includes('/proxy/') ||
+        path.endsWith('/subjectaccessreviews') ||
+        path.includes('/configmaps/') ||
+        (method === 'POST' && path.endsWith('/pods'));
+      const message = 'User "x" cannot create resource "pods" in API group ""';
+      world.createPod = () => ({ status: 403, body: toStatus(403, message) });
+    });
+    const unknown = told.rows.filter(({ state }) => state === 'unknown');
+    expect(unknown.map(({ check }) => check)).to.include.members([
+      'readiness',
+      'certificates',
+      'rights',
+      'issuer',
+      'roles',
+      'broker',
+    ]);
+    expect(unknown.map(({ seen }) => seen)).to.include.members([
+      'no right to get pods/proxy in the namespace auth',
+      'no right to get services/proxy in the namespace auth',
+      'no right to create subjectaccessreviews.authorization.k8s.io',
+      'no right to get configmaps "coatcheck-clusters" in the namespace auth',
+    ]);
+    const well = told.rows.filter(({ state }) => state === 'ok').map(({ check }) => check);
+    expect(well).to.include.members([
+      'deployments',
+      'pods',
+      'webhook-registration',
+      'controller-lease',
+    ]);
+    expect(told.code).to.equal(0);
+  });
+
+  it('tries the dry run where the webhook takes pods, or where it is told to', async () => {
+    const selecting = (world: World) => {
+      const namespaceSelector = { matchExpressions: [{ key: 'team', operator: 'DoesNotExist' }] };
+      const registration = toRegistration(world.ca, 'coatcheck-webhook', { namespaceSelector });
+      world.objects.set(toPath.registration(), registration);
+    };
+    const findProbe = ({ rows }: Told) => rows.find(({ check }) => check === 'injection')?.about;
+    expect(findProbe(await askIn(selecting))).to.equal('in default');
+    expect(findProbe(await askIn(selecting, '--probe-namespace', 'auth'))).to.equal('in auth');
+  });
+
+  it('leaves pods of namespaces alone that the webhook is not asked about', async () => {
+    const told = await askIn((world) => {
+      const namespaceSelector = {
+        matchExpressions: [{ key: 'team', operator: 'NotIn', values: ['a'] }],
+      };
+      const registration = toRegistration(world.ca, 'coatcheck-webhook', { namespaceSelector });
+      world.objects.set(toPath.registration(), registration);
+      world.objects.set(toPath.appPod('bare'), toAppPod('bare'));
+    });
+    expect(told.rows.filter(({ state }) => state !== 'ok')).to.deep.equal([]);
+  });
+
+  it('tells one row where the API server does not accept the credential', async () => {
+    const told = await askIn(({ paths }) => void paths.set('/version', { status: 401, body: {} }));
+    expect(told.rows.map(({ check, state }) => [check, state])).to.deep.equal([
+      ['api-server', 'problem'],
+    ]);
+    expect(told.rows[0]?.seen).to.contain('does not accept the credential');
+    expect(told.code).to.equal(1);
+  });
+
+  it('says that there is no installation, and looks at what needs none', async () => {
+    const told = await askIn(({ objects }) => {
+      for (const part of ['webhook', 'broker', 'controller'] as const)
+        objects.delete(toPath.deployment(part));
+    });
+    expect(told.rows.find(({ check }) => check === 'installation')?.state).to.equal('problem');
+    expect(told.rows.map(({ check }) => check)).to.include.members([
+      'issuer',
+      'injection',
+      'missed-pods',
+    ]);
+    expect(told.code).to.equal(1);
+    const elsewhere = await askIn(() => undefined, '--namespace', 'shop');
+    expect(elsewhere.text).to.contain('in the namespace shop');
+  });
+
+  it('asks which of several installations is meant', async () => {
+    const second = (world: World) => {
+      const one = structuredClone(get(world, toPath.deployment('webhook'))) as {
+        metadata: { labels: Record<string, string> };
+      };
+      one.metadata.labels['app.kubernetes.io/instance'] = 'second';
+      world.objects.set('/apis/apps/v1/namespaces/auth/deployments/second-webhook', one);
+    };
+    const told = await askIn(second);
+    expect(told.code).to.equal(2);
+    expect(told.text).to.contain('--namespace auth --release second');
+    expect((await askIn(second, '--release', 'coatcheck')).code).to.equal(0);
+  });
+
+  it('prints a row each for people, and what mends it below', async () => {
+    const told = await askIn(
+      (world) => setStatus(world, toPath.deployment('broker'), { availableReplicas: 0 }),
+      '--output',
+      'table',
+    );
+    expect(told.text).to.match(/^Context lab, https:/);
+    expect(told.text).to.match(/^ok {7}api-server {12}Kubernetes v1\.34\.1$/m);
+    expect(told.text).to.match(/^problem {2}deployments {11}broker: 0 of 2 replicas available$/m);
+    expect(told.text).to.match(/^ +means: no pod gets a token or renews one$/m);
+    expect(told.text).to.match(/^ +do: {4}kubectl -n auth describe pods/m);
+    expect(told.text).to.match(/^1 problem, 0 warnings, 0 unknown\.$/m);
+  });
+
+  it('shows no token that somebody put into a message', async () => {
+    const token = noteToken(`eyJhbGciOiJFUzI1NiJ9.${'a'.repeat(40)}.${'b'.repeat(40)}`);
+    const told = await askIn((world) =>
+      setStatus(world, toPath.pod('broker'), {
+        containerStatuses: [
+          {
+            restartCount: 1,
+            lastState: { terminated: { exitCode: 1, reason: 'Error', message: `bad ${token}` } },
+          },
+        ],
+      }),
+    );
+    expect(told.text).to.contain('bad [redacted]');
+    expect(told.text).not.to.contain(token);
+  });
+
+  const misuse: readonly { args: readonly string[]; says: string }[] = [
+    { args: ['shop'], says: 'takes flags only' },
+    { args: ['--nmespace', 'x'], says: 'did you mean --namespace?' },
+    { args: ['--context', 'other'], says: 'the kubeconfig has no context "other"' },
+    { args: ['--kubeconfig', '/nowhere'], says: 'cannot be read (ENOENT)' },
+  ];
+  for (const { args, says } of misuse) {
+    it(`ends with 2 for ${args.join(' ')}`, async () => {
+      const told = await ask(...args);
+      expect(told.code).to.equal(2);
+      expect(told.text).to.contain(says);
+    });
+  }
+});
