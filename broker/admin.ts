@@ -8,6 +8,7 @@ import type { AuditSink } from './audit.ts';
 import { type AuthorizeDeps, createAuthorize } from './authorize.ts';
 import { takeBootstrapToken } from './bootstrap.ts';
 import { createCapabilities } from './capabilities.ts';
+import type { ClusterRegistry } from './cluster-registry.ts';
 import type { DeathReports } from './death-reports.ts';
 import type { Desk } from './desk.ts';
 import { findClusterState } from './dialects/admin/cluster-state.ts';
@@ -16,7 +17,6 @@ import { createAdminRouter } from './dialects/admin/router.ts';
 import { ROUTES } from './dialects/admin/routes.ts';
 import { type BrokerError, REASONS } from './errors.ts';
 import type { ClusterKeys } from './identity/cluster-keys.ts';
-import type { Cluster } from './identity/clusters.ts';
 import type { VerifiedSubject } from './identity/identity.ts';
 import type { Liveness } from './identity/liveness.ts';
 import type { ReviewEvent } from './identity/reviewer.ts';
@@ -42,7 +42,7 @@ export interface AdminOptions {
   readonly authorizing: AuthorizeDeps;
   readonly roles: RoleRegistry;
   readonly roleLimits?: RoleLimits | undefined;
-  readonly clusters: readonly Cluster[];
+  readonly clusterRegistry: ClusterRegistry;
   readonly clusterKeys: ClusterKeys;
   readonly ownCluster: string;
   /** What the API server of the own cluster says; absent: ServiceAccounts have no power here. */
@@ -95,6 +95,7 @@ export function createAdmin(options: AdminOptions): Admin {
 function toDeps(options: AdminOptions): AdminDeps {
   const { services, authorizing, store, mirror, clock, randomBytes, ownCluster } = options;
   const { access, keyAdmin, roles, roleLimits = {} } = options;
+  const { table } = options.clusterRegistry;
   const maxStaticTokenTtlSeconds = options.maxStaticTokenTtlSeconds ?? DEFAULT_STATIC_TTL_SECONDS;
   const { findDeath: _findDeath, ...supposing } = authorizing;
   return {
@@ -117,11 +118,15 @@ function toDeps(options: AdminOptions): AdminDeps {
       reports: roles.reports,
       findByName: roles.findByName,
       findAmbiguities: roles.findAmbiguities,
+      all: () => roles.current().all,
       parse: createRoleParser(roleLimits),
     },
     ...(keyAdmin && { keys: keyAdmin }),
-    clusters: options.clusters,
-    findClusterState: (name) => findClusterState(name, options),
+    get clusters() {
+      return table.current();
+    },
+    clusterRegistry: options.clusterRegistry,
+    findClusterState: (name) => findClusterState(name, { ...options, clusters: table.current() }),
     deaths: options.deaths,
     findLiveReport: options.liveness.findReport,
     ownCluster,

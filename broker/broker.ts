@@ -11,6 +11,7 @@ import { type Admin, type BootstrapOptions, createAdmin, createReviewTimes } fro
 import { type AuditSink, type AuditStream, createAuditSink } from './audit.ts';
 import { type AuthorizeDeps, createAuthorize } from './authorize.ts';
 import type { CaBundle } from './ca-bundle.ts';
+import { createClusterRegistry } from './cluster-registry.ts';
 import { createDeathReports, type DeathReports } from './death-reports.ts';
 import { createDecisionWriter, withDecisions } from './decisions.ts';
 import { createDesk } from './desk.ts';
@@ -19,7 +20,9 @@ import { createMetadata } from './dialects/oauth/metadata.ts';
 import { createRevocationEndpoint } from './dialects/oauth/revocation-endpoint.ts';
 import { createTokenEndpoint } from './dialects/oauth/token-endpoint.ts';
 import { type ClusterKeys, createClusterKeys } from './identity/cluster-keys.ts';
+import { type ClusterTable, createClusterTable } from './identity/cluster-table.ts';
 import { type Cluster, hasKeySource } from './identity/clusters.ts';
+import type { Identity } from './identity/identity.ts';
 import { createLiveness, type Liveness } from './identity/liveness.ts';
 import { createValidator, type Validator } from './identity/validate.ts';
 import { createVerifier } from './identity/verify.ts';
@@ -61,7 +64,10 @@ export interface BrokerOptions {
   readonly issuer: string;
   /** What `issuer` was before: tokens of ours from then are accepted, and are no subjects either. */
   readonly formerIssuers?: readonly string[];
+  /** The operator's table at the start; {@link Broker.replaceClusters} takes another one. */
   readonly clusters: readonly Cluster[];
+  /** Whether clusters of the API may have their keys at private addresses, and over http on loopback. */
+  readonly allowsPrivateClusterAddresses?: boolean;
   /** Folder of role files, or one file. */
   readonly rolesPath: string;
   readonly roleLimits?: RoleLimits;
@@ -132,6 +138,8 @@ export interface Broker {
   readonly mirror?: Mirror;
   /** Reads the roles and fetches the clusters' keys; resolves when each was tried once. */
   start(): Promise<void>;
+  /** The operator's table was read again. @throws Error, and nothing changes, where it cannot be taken without a restart */
+  replaceClusters(clusters: readonly Cluster[]): void;
   /** A pod or ServiceAccount of a cluster is gone: what its API server said before counts no more. */
   readonly evict: Validator['evict'];
   /** Who died, and who lives, as the admin API takes it from a cluster's controller. */
@@ -159,21 +167,20 @@ export function createBroker(options: BrokerOptions): Broker {
       onDropped: metrics.countDroppedDecisions,
     });
   const audit = decisions ? withDecisions(sink, decisions) : sink;
-  const clusterKeys = createClusterKeys({
-    clusters: options.clusters,
-    clock,
-    log,
-    onEvent: metrics.countKeysEvent,
+  const { table, clusterKeys, clusterRegistry, trust } = createClusters(options, {
+    issuers,
+    metrics,
   });
-  const { roles, limits, roleContext, kube } = createRoles(options, kept?.mirror);
+  const { roles, limits, roleContext, kube } = createRoles(options, table, kept?.mirror);
   const { ownCluster } = roleContext;
   const keepDeadSeconds = Math.max(options.maxTokenTtlSeconds, DEAD_FOR_SECONDS);
   const liveness = createLiveness({ clock, keepSeconds: keepDeadSeconds });
   const { findDeath } = liveness;
   const reviewTimes = createReviewTimes(clock);
+  const verifier = createVerifier({ keys: clusterKeys, ownIssuers: issuers, clock });
   const validator = createValidator({
-    clusters: options.clusters,
-    verifier: createVerifier({ keys: clusterKeys, ownIssuers: issuers, clock }),
+    clusters: table.current(),
+    verifier,
     ownIssuers: issuers,
     findDeath,
     clock,
@@ -182,6 +189,14 @@ export function createBroker(options: BrokerOptions): Broker {
       metrics.countReviewEvent(event);
       reviewTimes.note(event);
     },
+  });
+  table.onChange(() => {
+    // In one go: no request sees the table half changed.
+    clusterKeys.update(table.current());
+    verifier.update();
+    validator.update(table.current());
+    trust.update();
+    clusterRegistry.applyKeys();
   });
   const { tracing = NO_TRACING } = options;
   const validate = traceValidate(validator.validate, tracing);
@@ -197,7 +212,7 @@ export function createBroker(options: BrokerOptions): Broker {
     liveness,
     store: options.store,
     evict: validator.evict,
-    clusters: namesOf(options.clusters, 'kubernetes'),
+    findClusters: () => namesOf(table.current(), 'kubernetes'),
     keepSeconds: keepDeadSeconds,
     alarmSeconds: options.liveReportAlarmSeconds ?? DEFAULT_LIVE_REPORT_ALARM_SECONDS,
     metrics,
@@ -213,6 +228,7 @@ export function createBroker(options: BrokerOptions): Broker {
     store: options.store,
     mirror: kept?.mirror,
     findDeath,
+    isTrusted: trust.isTrusted,
     longestSeconds: Math.max(options.maxTokenTtlSeconds, LONGEST_TOKEN_SECONDS),
     metrics,
     clock,
@@ -240,7 +256,7 @@ export function createBroker(options: BrokerOptions): Broker {
     authorizing,
     roles,
     roleLimits: limits,
-    clusters: options.clusters,
+    clusterRegistry,
     clusterKeys,
     ownCluster,
     access: options.accessReviews ?? kube?.access,
@@ -292,7 +308,9 @@ export function createBroker(options: BrokerOptions): Broker {
     decisionsPending: () => decisions?.pending(),
     certificateNotAfter: options.findCertificateNotAfter ?? (() => undefined),
     clusterKeysLoadedAt: () => toLoadedAt(clusterKeys),
-    liveReports: () => findLiveReports(options, liveness),
+    clusters: () => table.current().length,
+    clusterProblems: () => table.reports().filter(({ state }) => state !== 'Ready').length,
+    liveReports: () => findLiveReports(table, { clock, liveness }),
   });
   return {
     handler,
@@ -311,11 +329,13 @@ export function createBroker(options: BrokerOptions): Broker {
     start: async () => {
       await kept?.start();
       await options.storedKeys?.start();
+      await clusterRegistry.start();
       await deaths.start();
       await admin.start();
       await Promise.all([roles.start(), clusterKeys.start()]);
       await kube?.start(roles);
     },
+    replaceClusters: table.replaceFile,
     evict: validator.evict,
     deaths,
     findObstacles: () => [
@@ -324,10 +344,10 @@ export function createBroker(options: BrokerOptions): Broker {
       // Such a process gives out nothing; another replica may.
       ...(audit.isKeepingUp() ? [] : ['the audit trail is not being written']),
       // Without keys there is nothing to load: the API server is asked about each token.
-      ...(options.clusters.every(hasKeySource) ? findKeyObstacles(clusterKeys) : []),
+      ...(table.current().every(hasKeySource) ? findKeyObstacles(clusterKeys) : []),
     ],
     stop: async () => {
-      await Promise.all([roles.stop(), clusterKeys.stop()]);
+      await Promise.all([roles.stop(), clusterKeys.stop(), clusterRegistry.stop()]);
       await kube?.stop();
       await deaths.stop();
       validator.close();
@@ -360,9 +380,9 @@ function createLimits(options: BrokerOptions, metrics: Metrics) {
 }
 
 /** Roles of every source this broker has, and what their rules are held against. */
-function createRoles(options: BrokerOptions, mirror: Mirror | undefined) {
-  const { clusters, clock, log, ownApiServer } = options;
-  const ownCluster = clusters.find(({ own }) => own)?.name ?? '';
+function createRoles(options: BrokerOptions, table: ClusterTable, mirror: Mirror | undefined) {
+  const { clock, log, ownApiServer } = options;
+  const ownCluster = table.current().find(({ own }) => own)?.name ?? '';
   // Opaque tokens are kept in the store, if anywhere.
   const limits: RoleLimits = { allowOpaque: mirror !== undefined, ...options.roleLimits };
   const kube = ownApiServer && createOwnCluster({ ...ownApiServer, limits, clock, log });
@@ -375,8 +395,13 @@ function createRoles(options: BrokerOptions, mirror: Mirror | undefined) {
       ...(mirror ? [createApiSource({ stored: mirror, limits, log })] : []),
     ],
     ownCluster,
-    clusters: namesOf(clusters, 'kubernetes'),
-    issuers: namesOf(clusters, 'oidc'),
+    // As they are when the roles are looked at.
+    get clusters() {
+      return namesOf(table.current(), 'kubernetes');
+    },
+    get issuers() {
+      return namesOf(table.current(), 'oidc');
+    },
     log,
   });
   if (kube) roles.onChange(kube.refresh);
@@ -385,6 +410,42 @@ function createRoles(options: BrokerOptions, mirror: Mirror | undefined) {
 
 function namesOf(clusters: readonly Cluster[], kind: Cluster['kind']): readonly string[] {
   return clusters.filter((cluster) => cluster.kind === kind).map(({ name }) => name);
+}
+
+/** Whom the broker believes, as it changes; whoever is wired to it is told by the table. */
+function createClusters(
+  options: BrokerOptions,
+  { issuers, metrics }: { issuers: readonly string[]; metrics: Metrics },
+) {
+  const {
+    clusters,
+    allowsPrivateClusterAddresses: allowsPrivate = false,
+    store,
+    clock,
+    log,
+  } = options;
+  const table = createClusterTable({ clusters, ownIssuers: issuers });
+  const onEvent = metrics.countKeysEvent;
+  const clusterKeys = createClusterKeys({ clusters: table.current(), clock, log, onEvent });
+  const rules = { allowsPrivate };
+  const clusterRegistry = createClusterRegistry({ table, clusterKeys, store, rules, clock, log });
+  return { table, clusterKeys, clusterRegistry, trust: createTrust(table) };
+}
+
+/** Whose tokens of ours count: an entry that is gone from the table vouches for nobody any more. */
+function createTrust(table: ClusterTable) {
+  const read = (): ReadonlySet<string> =>
+    new Set(table.current().map(({ kind, name }) => `${kind} ${name}`));
+  let trusted = read();
+  return {
+    update: () => {
+      trusted = read();
+    },
+    isTrusted: (who: Identity): boolean => {
+      if (who.kind === 'workload') return trusted.has(`kubernetes ${who.cluster}`);
+      return who.kind !== 'oidc' || trusted.has(`oidc ${who.issuer}`);
+    },
+  };
 }
 
 interface KeptStore {
@@ -428,10 +489,13 @@ function toLoadedAt({ clusters }: ClusterKeys): ReadonlyMap<string, number> {
   );
 }
 
-function findLiveReports({ clusters, clock }: BrokerOptions, liveness: Liveness) {
+function findLiveReports(
+  table: ClusterTable,
+  { clock, liveness }: { clock: Clock; liveness: Liveness },
+) {
   const now = clock.now();
   return new Map(
-    namesOf(clusters, 'kubernetes').flatMap((name) => {
+    namesOf(table.current(), 'kubernetes').flatMap((name) => {
       const report = liveness.findReport(name);
       return report
         ? [[name, { ...report, ageSeconds: Math.max(0, now - report.receivedAt) / 1000 }] as const]

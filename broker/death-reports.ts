@@ -33,7 +33,7 @@ export interface DeathReportsDeps {
   readonly store?: Pick<Store, 'deaths' | 'tokens' | 'onChange'> | undefined;
   readonly evict: Validator['evict'];
   /** Those that could ever report. */
-  readonly clusters: readonly string[];
+  readonly findClusters: () => readonly string[];
   /** As in {@link LivenessOptions}. */
   readonly keepSeconds: number;
   readonly alarmSeconds: number;
@@ -173,10 +173,10 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
 }
 
 /** Says of each cluster that reported once, and then no more, that it is silent; once per round. */
-function createAlarm({ clusters, liveness, clock, log, alarmSeconds }: DeathReportsDeps) {
+function createAlarm({ findClusters, liveness, clock, log, alarmSeconds }: DeathReportsDeps) {
   const silent = new Set<string>();
   return (): void => {
-    for (const cluster of clusters) {
+    for (const cluster of findClusters()) {
       const report = liveness.findReport(cluster);
       if (!report) continue;
       const ageSeconds = Math.floor((clock.now() - report.receivedAt) / 1000);

@@ -155,6 +155,11 @@ export const REASONS = {
     group: 'conflict',
     text: 'what is there already does not allow this; the details say what',
   },
+  key_conflict: {
+    level: 'warn',
+    group: 'key_conflict',
+    text: 'a key of the set is that of another cluster already',
+  },
   version_mismatch: {
     level: 'info',
     group: 'version_mismatch',

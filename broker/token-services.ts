@@ -9,6 +9,7 @@ import {
   createCheckClient,
 } from './callers.ts';
 import { type Clients, createClients } from './clients.ts';
+import type { Identity } from './identity/identity.ts';
 import type { FindDeath } from './identity/liveness.ts';
 import type { Validate } from './identity/validate.ts';
 import type { Metrics } from './metrics.ts';
@@ -36,6 +37,7 @@ export interface TokenServicesDeps {
   readonly store?: Store | undefined;
   readonly mirror?: Mirror | undefined;
   readonly findDeath: FindDeath;
+  readonly isTrusted: (who: Identity) => boolean;
   /** The longest that any JWT may live, also one that was issued under an earlier configuration. */
   readonly longestSeconds: number;
   readonly isLookedUp?: ((hash: string) => boolean) | undefined;
@@ -53,6 +55,7 @@ export function createTokenServices(deps: TokenServicesDeps): TokenServices {
     clock,
     ...(mirror && { mirror }),
     findDeath: deps.findDeath,
+    isTrusted: deps.isTrusted,
     ...(isLookedUp && { isLookedUp }),
   });
   const clients = createClients({

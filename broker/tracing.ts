@@ -17,7 +17,16 @@ export function traceValidate(validate: Validate, tracing: Tracing): Validate {
   };
 }
 
-const TRACED = ['tokens', 'denials', 'deaths', 'roles', 'keys', 'clients', 'decisions'] as const;
+const TRACED = [
+  'tokens',
+  'denials',
+  'deaths',
+  'roles',
+  'clusters',
+  'keys',
+  'clients',
+  'decisions',
+] as const;
 
 /** The store, each of its calls a span `store.<part> <call>` of the request that makes it. */
 export function traceStore<T extends Store>(store: T, tracing: Tracing): T {

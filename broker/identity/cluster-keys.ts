@@ -54,7 +54,7 @@ export interface ClusterKeys {
   /** Another cluster that has the same key, and goes before this one or stands beside it. */
   findSharing(cluster: string, key: VerificationKey): string | undefined;
   /** Another cluster that has one of the keys, usable or not, whatever its place. */
-  findHolder(cluster: string, keys: readonly VerificationKey[]): KeyHolder | undefined;
+  findHolder(cluster: string, keys: readonly VerificationKey[]): string | undefined;
   /**
    * The table is another one. Entries whose source of keys is the same go on with the keys they have; what belongs to the
    * others ends.
@@ -67,12 +67,6 @@ export interface ClusterKeys {
   stop(): Promise<void>;
   /** For readiness, a sentence each: clusters without usable keys. */
   findObstacles(): readonly string[];
-}
-
-export interface KeyHolder {
-  readonly cluster: string;
-  /** Which of the keys. */
-  readonly index: number;
 }
 
 export interface ClusterKeysOptions {
@@ -235,7 +229,7 @@ interface SharedKeyWatch {
   update(cluster: Cluster, keys: readonly VerificationKey[]): void;
   remove(cluster: string): void;
   find(cluster: string, key: VerificationKey): string | undefined;
-  findHolder(cluster: string, keys: readonly VerificationKey[]): KeyHolder | undefined;
+  findHolder(cluster: string, keys: readonly VerificationKey[]): string | undefined;
 }
 
 interface Known {
@@ -267,11 +261,8 @@ function createSharedKeyWatch({
   return {
     find: (cluster, key) => find(cluster, key),
     findHolder: (cluster, keys) => {
-      for (const [index, key] of keys.entries()) {
-        const holder = find(cluster, key, true);
-        if (holder !== undefined) return { cluster: holder, index };
-      }
-      return undefined;
+      const taken = keys.find((key) => find(cluster, key, true) !== undefined);
+      return taken && find(cluster, taken, true);
     },
     remove: (cluster) => void byCluster.delete(cluster),
     update: ({ name: cluster, isRegistered = false }, keys) => {

@@ -10,7 +10,7 @@ import { SIGNING_ALGORITHMS, type SigningAlgorithm } from './keys.ts';
 const DEFAULT_ALGORITHMS: readonly SigningAlgorithm[] = ['RS256', 'ES256'];
 const DEFAULT_MAX_TOKEN_AGE_SECONDS = 24 * 3600;
 
-const jwksHost = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:\d{1,5})?$/, {
+export const jwksHost = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:\d{1,5})?$/, {
   error: 'must be a host name in lower case, or host:port',
 });
 

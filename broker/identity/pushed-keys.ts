@@ -39,6 +39,7 @@ export function createPushedKeyCache(
     refresh: () => Promise.resolve(),
     replace: (pushed) => {
       const isNew = !isSameKeys(keys, pushed.keys);
+      if (!isNew && loadedAt === pushed.loadedAt) return;
       ({ keys, loadedAt } = pushed);
       if (isNew) {
         const kids = keys.map((key) => key.kid ?? '');

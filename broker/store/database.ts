@@ -2,6 +2,7 @@
 import type { Clock } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
 import { createClientStore } from './clients.ts';
+import { createClusterStore } from './clusters.ts';
 import { createCore } from './core.ts';
 import { createDeathStore } from './deaths.ts';
 import { createDecisionStore } from './decisions.ts';
@@ -39,6 +40,7 @@ export function createDatabaseStore(
     denials: observe('denials', createDenialStore(core), tell),
     deaths: observe('deaths', createDeathStore(core), tell),
     roles: observe('roles', createRoleStore(core), tell),
+    clusters: observe('clusters', createClusterStore(core), tell),
     keys: observe('keys', createKeyStore(core), tell),
     clients: observe('clients', createClientStore(core), tell),
     decisions: observe('decisions', createDecisionStore(core), tell),

@@ -5,6 +5,7 @@ import { type Migration, Migrator } from 'kysely/migration';
 import type { Columns, Dialect } from './dialect.ts';
 import { up as first } from './migrations/0001-first.ts';
 import { up as deaths } from './migrations/0002-deaths.ts';
+import { up as clusters } from './migrations/0003-clusters.ts';
 import { StoreError } from './store.ts';
 
 const TABLE = 'coatcheck_migrations';
@@ -16,6 +17,7 @@ type Step = (db: Kysely<unknown>, columns: Columns) => Promise<void>;
 export const MIGRATIONS: Readonly<Record<string, Step>> = {
   '0001-first': first,
   '0002-deaths': deaths,
+  '0003-clusters': clusters,
 };
 
 /**

@@ -3,6 +3,7 @@
 import { type Clock, nowSeconds } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
 import { createDenyIndex, type DeniableToken, type DenyIndex } from './deny-index.ts';
+import { createSingleFlight } from './single-flight.ts';
 import {
   type Denial,
   type Store,
@@ -197,35 +198,4 @@ function isSameRoles(before: readonly StoredRole[], after: readonly StoredRole[]
   const key = (role: StoredRole) => `${role.name}\n${role.version}\n${role.updatedAt}`;
   const known = new Set(before.map(key));
   return before.length === after.length && after.every((role) => known.has(key(role)));
-}
-
-interface SingleFlight {
-  /** Resolves after a run that began at or after this call. */
-  again(): Promise<void>;
-  isRunning(): boolean;
-}
-
-/** At most one run at a time and one waiting, however many ask. */
-function createSingleFlight(work: () => Promise<void>): SingleFlight {
-  let current: Promise<void> | undefined;
-  let next: Promise<void> | undefined;
-  const start = (): Promise<void> => {
-    current = work().finally(() => {
-      current = undefined;
-    });
-    return current;
-  };
-  return {
-    isRunning: () => current !== undefined,
-    again: () => {
-      if (!current) return start();
-      next ??= current
-        .catch(() => undefined)
-        .then(() => {
-          next = undefined;
-          return start();
-        });
-      return next;
-    },
-  };
 }

@@ -126,7 +126,7 @@ export function createPostgresListener(options: ListenerOptions): PostgresListen
   };
 }
 
-const TOPICS = ['denials', 'deaths', 'roles', 'keys', 'clients', 'tokens', 'all'];
+const TOPICS = ['denials', 'deaths', 'roles', 'clusters', 'keys', 'clients', 'tokens', 'all'];
 
 /** What cannot be understood (a newer replica, a stranger on the channel) costs a fresh look at everything. */
 function parseChange(payload: string | undefined): StoreChange {

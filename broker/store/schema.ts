@@ -98,6 +98,23 @@ export interface DeathRow {
   readonly until: number;
 }
 
+export interface ClusterRow {
+  readonly name: string;
+  readonly document: string;
+  readonly version: number;
+  readonly updated_at: number;
+  readonly updated_by: string;
+}
+
+export interface ClusterKeysRow {
+  readonly cluster: string;
+  readonly registration: string;
+  readonly jwks: string;
+  readonly version: number;
+  readonly pushed_at: number;
+  readonly pushed_by: string;
+}
+
 /** One row per thing that one replica at a time may do. */
 export interface LeaseRow {
   readonly name: string;
@@ -120,6 +137,8 @@ export interface Tables {
   readonly coatcheck_denials: DenialRow;
   readonly coatcheck_deaths: DeathRow;
   readonly coatcheck_roles: RoleRow;
+  readonly coatcheck_clusters: ClusterRow;
+  readonly coatcheck_cluster_keys: ClusterKeysRow;
   readonly coatcheck_keys: KeyRow;
   readonly coatcheck_clients: ClientRow;
   readonly coatcheck_decisions: DecisionTable;

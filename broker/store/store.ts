@@ -185,6 +185,64 @@ export interface RoleStore {
   remove(name: string): Promise<boolean>;
 }
 
+/** A cluster or issuer that was registered through the API. */
+export interface StoredCluster {
+  readonly name: string;
+  /** Its entry of the clusters table, as it was accepted. */
+  readonly document: unknown;
+  /** Counts up with each write to any of them, and is never used again. */
+  readonly version: number;
+  readonly updatedAt: number;
+  readonly updatedBy: string;
+}
+
+/** The keys that a cluster's controller pushed last. */
+export interface StoredClusterKeys {
+  readonly cluster: string;
+  /** What the cluster was registered with; keys of another registration of the name count no more. */
+  readonly registration: string;
+  /** A JWKS with public members alone. */
+  readonly jwks: string;
+  /** Another one where the set is another one; as {@link StoredCluster.version}. */
+  readonly version: number;
+  /** When it was last said that these are the keys. */
+  readonly pushedAt: number;
+  readonly pushedBy: string;
+}
+
+export interface StoredClusters {
+  readonly clusters: readonly StoredCluster[];
+  readonly keys: readonly StoredClusterKeys[];
+}
+
+export interface ClusterStore {
+  /** Everything, as of one moment or close to it. */
+  read(): Promise<StoredClusters>;
+  /**
+   * Creates or replaces; keys that were pushed stay.
+   * @param options.expectedVersion as for roles
+   * @param options.check sees what is there, and nobody writes until this write is done; what it throws is thrown
+   * @throws StoreError conflict
+   */
+  put(
+    cluster: Omit<StoredCluster, 'version'>,
+    options: {
+      readonly expectedVersion?: number | undefined;
+      readonly check: (all: StoredClusters) => void;
+    },
+  ): Promise<StoredCluster>;
+  /**
+   * Resolves to whether there was one.
+   * @param registration keys that were pushed under it go too
+   */
+  remove(name: string, registration?: string): Promise<boolean>;
+  /** @param check as in {@link ClusterStore.put} */
+  putKeys(
+    keys: Omit<StoredClusterKeys, 'version'>,
+    check: (all: StoredClusters) => void,
+  ): Promise<StoredClusterKeys>;
+}
+
 /** A signing key, sealed; the store cannot read it, and cannot make one that will be believed. */
 export interface StoredKey {
   readonly kid: string;
@@ -278,7 +336,7 @@ export interface DecisionStore {
 
 /** What changed, here or on another replica. `all`: changes may have been missed, everything is to be read again. */
 export type StoreChange =
-  | { readonly topic: 'roles' | 'keys' | 'clients' | 'all' }
+  | { readonly topic: 'roles' | 'clusters' | 'keys' | 'clients' | 'all' }
   /** `ids` is absent where there are too many to name; `added` is what this replica itself has just written. */
   | {
       readonly topic: 'denials';
@@ -304,6 +362,7 @@ export interface Store {
   readonly denials: DenialStore;
   readonly deaths: DeathStore;
   readonly roles: RoleStore;
+  readonly clusters: ClusterStore;
   readonly keys: KeyStore;
   readonly clients: ClientStore;
   readonly decisions: DecisionStore;

@@ -64,6 +64,8 @@ export interface LiveDeps {
   readonly mirror?: Pick<Mirror, 'findDenial' | 'checkFresh' | 'findToken'>;
   /** Of a token's holder and `iat`: how it died, if it did. Absent: nobody is known to be dead. */
   readonly findDeath?: (who: Identity, issuedAt: number) => object | undefined;
+  /** Whether who a token is about still stands in the table of clusters. Absent: everybody does. */
+  readonly isTrusted?: (who: Identity) => boolean;
   readonly clock: Clock;
   /** Hashes of tokens of another form than ours that are looked up all the same: the operator's bootstrap token. */
   readonly isLookedUp?: (hash: string) => boolean;
@@ -107,9 +109,10 @@ export function createLiveTokens(deps: LiveDeps): LiveTokens {
     return mirror?.findDenial(toDeniable(live)) !== undefined;
   }
 
-  /** Whose token it was; a stored one by when the subject token was issued, which the cluster's own clock says. */
-  function isDead({ identity, issuedAt, stored }: LiveToken): boolean {
+  /** Whose token it was, and whether its cluster is still one of ours; a stored one by when the subject token was issued, which the cluster's own clock says. */
+  function isOver({ identity, issuedAt, stored }: LiveToken): boolean {
     if (!identity) return false;
+    if (deps.isTrusted?.(identity) === false) return true;
     const since = (stored && factsOf.get(stored)?.issuedAt) ?? issuedAt;
     return deps.findDeath?.(identity, since) !== undefined;
   }
@@ -123,7 +126,7 @@ export function createLiveTokens(deps: LiveDeps): LiveTokens {
         if (jwt) mirror?.checkFresh();
         const hash = jwt ? undefined : findHash(text, isLookedUp);
         const live = jwt ?? (hash === undefined ? undefined : await findStored(hash));
-        return live && !isDenied(live) && !isDead(live) ? live : undefined;
+        return live && !isDenied(live) && !isOver(live) ? live : undefined;
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
         throw new BrokerError('store_unavailable', 'the store cannot say whether a token lives', {

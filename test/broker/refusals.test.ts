@@ -342,6 +342,7 @@ const ELSEWHERE: readonly Reason[] = [
   'bearer_forbidden',
   'beyond_own',
   'conflict',
+  'key_conflict',
   'version_mismatch',
   'store_missing',
   'store_unavailable',

@@ -14,6 +14,8 @@ import type { AdminRoute } from './route.ts';
 export interface Progress {
   caller?: AdminCaller;
   reach?: Reach;
+  /** Of the cluster in the path, before its controller was authenticated: under keys that may change since. */
+  keysGeneration?: number;
 }
 
 /**
@@ -27,9 +29,11 @@ export async function admit(
 ): Promise<unknown> {
   const { needs } = route;
   if (needs === 'public') return {};
+  const { name } = request.params as { readonly name?: string };
+  if (needs === 'controller')
+    progress.keysGeneration = deps.clusterRegistry.keysGeneration(name ?? '');
   progress.caller = await authenticate(request, deps);
   if (needs === 'controller') {
-    const { name } = request.params as { readonly name?: string };
     progress.reach = authorizeController(progress.caller, name ?? '', deps.clusters);
     return readJson(request, route.maxBodyBytes);
   }

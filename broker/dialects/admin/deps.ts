@@ -4,6 +4,7 @@ import type { Clock } from '../../../common/clock.ts';
 import type { AuditSink } from '../../audit.ts';
 import type { Authorize } from '../../authorize.ts';
 import type { Capabilities } from '../../capabilities.ts';
+import type { ClusterRegistry } from '../../cluster-registry.ts';
 import type { DeathReports } from '../../death-reports.ts';
 import type { RequestContext, Settled } from '../../desk.ts';
 import type { BrokerError } from '../../errors.ts';
@@ -12,6 +13,7 @@ import type { VerifiedSubject } from '../../identity/identity.ts';
 import type { Liveness } from '../../identity/liveness.ts';
 import type { Metrics } from '../../metrics.ts';
 import type { RoleRegistry } from '../../roles/registry.ts';
+import type { Role } from '../../roles/role.ts';
 import type { ParsedRole } from '../../roles/schema.ts';
 import type { StaticTokens } from '../../static-tokens.ts';
 import type { Mirror } from '../../store/mirror.ts';
@@ -25,6 +27,8 @@ export interface RolesAccess
   extends Pick<RoleRegistry, 'reports' | 'findByName' | 'findAmbiguities'> {
   /** By the rules and limits that bind every source. */
   parse(document: unknown, source: string): ParsedRole;
+  /** Those that count. */
+  all(): readonly Role[];
 }
 
 export interface ClusterState {
@@ -46,7 +50,9 @@ export interface AdminDeps {
   readonly roles: RolesAccess;
   /** Absent: nothing can be seen or done. */
   readonly keys?: KeyAdmin;
+  /** The table as it is now; another list after a change. */
   readonly clusters: readonly Cluster[];
+  readonly clusterRegistry: ClusterRegistry;
   readonly findClusterState: (name: string) => ClusterState;
   readonly deaths: Pick<DeathReports, 'reportDead' | 'reportLive'>;
   readonly findLiveReport: Liveness['findReport'];
@@ -58,7 +64,7 @@ export interface AdminDeps {
   /** More life for a stored token, decided anew (desk.ts). */
   readonly renew: (token: StoredToken, context: RequestContext) => Promise<Settled>;
   readonly audit: Pick<AuditSink, 'recordAdmin' | 'isKeepingUp'>;
-  readonly metrics: Pick<Metrics, 'countAuthenticationFailure'>;
+  readonly metrics: Pick<Metrics, 'countAuthenticationFailure' | 'countKeyPush'>;
   readonly logRefusal: (error: BrokerError, correlationId: string) => void;
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;

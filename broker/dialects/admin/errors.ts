@@ -32,6 +32,7 @@ export const ADMIN_ERRORS = {
   not_found: { status: 404, error: 'not_found' },
   method_not_allowed: { status: 405, error: 'method_not_allowed' },
   conflict: { status: 409, error: 'conflict' },
+  key_conflict: { status: 409, error: 'conflict' },
   version_mismatch: { status: 412, error: 'version_mismatch' },
   body_too_large: { status: 413, error: 'invalid_request' },
   media_type_unsupported: { status: 415, error: 'invalid_request' },

@@ -30,6 +30,8 @@ export interface Call<Params, Query, Body> {
   /** The version in `If-Match`, where the route takes one. */
   readonly ifMatch: number | undefined;
   readonly correlationId: string;
+  /** For controllers alone (admit.ts). */
+  readonly keysGeneration?: number | undefined;
 }
 
 export interface AdminAnswer {

@@ -88,6 +88,7 @@ async function work(
     reach: progress.reach ?? EVERYWHERE,
     ifMatch: findIfMatch(request, route),
     correlationId: toLocals(response).correlationId,
+    keysGeneration: progress.keysGeneration,
   };
   return route.handle(raw, call, deps);
 }

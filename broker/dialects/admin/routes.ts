@@ -1,5 +1,6 @@
 // The table of the admin API: every route there is.
 import { clientRoutes } from './clients.ts';
+import { clusterKeyRoutes } from './cluster-keys.ts';
 import { clusterRoutes } from './clusters.ts';
 import { decisionRoutes } from './decisions.ts';
 import { keyRoutes } from './keys.ts';
@@ -17,6 +18,7 @@ export const ROUTES: readonly AdminRoute[] = [
   ...tokenRoutes,
   ...clientRoutes,
   ...clusterRoutes,
+  ...clusterKeyRoutes,
   ...liveRoutes,
   ...decisionRoutes,
   ...keyRoutes,

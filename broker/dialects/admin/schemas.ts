@@ -332,6 +332,14 @@ export const clusterView = z
   })
   .meta({ id: 'Cluster' });
 
+/** Each key is checked by broker/identity/key-set.ts. */
+export const pushedKeys = z
+  .looseObject({ keys: z.array(z.looseObject({ kty: z.string() })) })
+  .meta({ id: 'PushedKeys', description: 'A JWKS (RFC 7517) with public keys alone' });
+export const keysPushed = z
+  .strictObject({ cluster: z.string(), keys: z.int(), changed: z.boolean() })
+  .meta({ id: 'KeysPushed' });
+
 const uid = z
   .string()
   .regex(/^[0-9A-Za-z-]{1,64}$/, { error: 'must be a uid: 1 to 64 letters, digits and dashes' })

@@ -50,6 +50,7 @@ export const OAUTH_ERRORS = {
   bearer_forbidden: { status: 403, error: 'insufficient_scope' },
   beyond_own: { status: 403, error: 'insufficient_scope' },
   conflict: { status: 409, error: 'conflict' },
+  key_conflict: { status: 409, error: 'conflict' },
   version_mismatch: { status: 412, error: 'version_mismatch' },
   store_missing: { status: 501, error: 'not_implemented' },
   store_unavailable: UNAVAILABLE,

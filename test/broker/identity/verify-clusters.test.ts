@@ -55,15 +55,11 @@ function createClusters(...all: readonly Given[]): {
     };
     return cluster;
   });
-  const nothing = async () => {};
   return {
     refreshed,
     keys: {
       clusters,
       findSharing: () => undefined,
-      start: nothing,
-      stop: nothing,
-      findObstacles: () => [],
     },
   };
 }

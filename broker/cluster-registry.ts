@@ -1,0 +1,332 @@
+// Clusters at run time: those that are registered through the API, and the keys that clusters push. Both are in the store,
+// from where every replica takes them; without a store a replica keeps what was pushed to it until it ends.
+import { type Clock, nowSeconds } from '../common/clock.ts';
+import type { Logger } from '../common/log.ts';
+import { toKeyIds, toRegistration } from './cluster-registration.ts';
+import type { ClusterKeys } from './identity/cluster-keys.ts';
+import type { ClusterTable, ParsedEntry, RegisteredEntry } from './identity/cluster-table.ts';
+import { type Cluster, type FetchedKeys, hasKeySource } from './identity/clusters.ts';
+import { readKeySet } from './identity/key-set.ts';
+import { toLoadKeys } from './identity/key-sources.ts';
+import { parseJwks, type VerificationKey } from './identity/keys.ts';
+import { parseRegisteredEntry, type RegisteredRules } from './identity/registered-entry.ts';
+import { createSingleFlight } from './store/single-flight.ts';
+import type {
+  Store,
+  StoreChange,
+  StoredCluster,
+  StoredClusterKeys,
+  StoredClusters,
+} from './store/store.ts';
+
+/** A set that {@link import('./identity/key-set.ts').parseKeySet} found good. */
+export interface KeySet {
+  readonly keys: readonly VerificationKey[];
+  readonly jwks: string;
+}
+
+/** Why something is not written, with what the caller is told. */
+export const REFUSALS = {
+  not_pushed: 'of this cluster are not pushed: its entry says where they come from',
+  key_conflict: 'hold a key of another cluster',
+  // Its sender may be one that the change shut out.
+  changed_meanwhile: 'changed while this request was under way; send it again',
+  unreachable: "could not be fetched from there; the broker's log says why",
+  full: 'cannot be those of one more cluster: there are as many as can be',
+} as const;
+export type Refusal = keyof typeof REFUSALS;
+
+export interface ClusterRegistry {
+  readonly table: ClusterTable;
+  /** As the store has it, by name. */
+  findStored(name: string): StoredCluster | undefined;
+  /** The last push that counts. */
+  findPush(name: string): Pick<StoredClusterKeys, 'pushedAt' | 'pushedBy'> | undefined;
+  parse(name: string, document: unknown): ParsedEntry;
+  /** Every check of {@link ClusterRegistry.put}, and no write. Fetches keys that are to be fetched. */
+  findRefusal(cluster: Cluster): Promise<Refusal | undefined>;
+  /** @throws StoreError, also `conflict` where it is not at the version; {@link RegistrationRefused} */
+  put(
+    cluster: Omit<StoredCluster, 'version'>,
+    options: { readonly parsed: Cluster; readonly expectedVersion: number | undefined },
+  ): Promise<StoredCluster>;
+  /** Resolves to whether there was one. @throws StoreError */
+  remove(name: string): Promise<boolean>;
+  /** Another number after every change of a pushed set: to be read before whoever pushes is authenticated. */
+  keysGeneration(name: string): number;
+  /** @throws StoreError unavailable, {@link RegistrationRefused}; nothing has changed then */
+  pushKeys(
+    name: string,
+    set: KeySet,
+    by: { readonly subject: string; readonly generation: number | undefined },
+  ): Promise<{ readonly changed: boolean }>;
+  /** Takes the stored keys for the entries of the table, which has just changed. */
+  applyKeys(): void;
+  /** Resolves when what is stored was read. @throws StoreError */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export class RegistrationRefused extends Error {
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    super(REFUSALS[refusal]);
+    this.name = 'RegistrationRefused';
+    this.refusal = refusal;
+  }
+}
+
+export interface ClusterRegistryDeps {
+  readonly table: ClusterTable;
+  readonly clusterKeys: Pick<ClusterKeys, 'findHolder' | 'replacePushed'>;
+  readonly store?: Pick<Store, 'clusters' | 'onChange'> | undefined;
+  readonly rules: RegisteredRules;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Many more than anybody has; a bound on memory. */
+export const MAX_REGISTERED = 1000;
+/** A safety net; changes are told at once. */
+const RELOAD_MS = 60_000;
+/** After a change that could not be read: it may have taken a key away. */
+const RETRY_MS = 2000;
+
+type Keys = Omit<StoredClusterKeys, 'version'> & { readonly version?: number };
+
+export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistry {
+  const { table, clusterKeys, store, rules, clock, log } = deps;
+  const stopping = new AbortController();
+  let clusters: ReadonlyMap<string, StoredCluster> = new Map();
+  let keys: ReadonlyMap<string, Keys> = new Map();
+  let entries: ReadonlyMap<string, RegisteredEntry> = new Map();
+  const generations = new Map<string, { jwks: string; generation: number }>();
+  let told = '';
+  let isStale = false;
+  let hurry = new AbortController();
+  let running: Promise<void> = Promise.resolve();
+
+  function take(stored: StoredClusters): void {
+    clusters = new Map(stored.clusters.map((one) => [one.name, one]));
+    keys = new Map(stored.keys.map((one) => [one.cluster, one]));
+    const before = entries;
+    entries = new Map(stored.clusters.map((one) => [one.name, toEntry(one, before)]));
+    table.replaceRegistered([...entries.values()]);
+    applyKeys();
+    tell();
+  }
+
+  /** A version is parsed once. */
+  function toEntry(
+    { name, version, document }: StoredCluster,
+    before: ReadonlyMap<string, RegisteredEntry>,
+  ): RegisteredEntry {
+    const known = before.get(name);
+    if (known?.version === version) return known;
+    return { name, version, parsed: parseRegisteredEntry(document, { name, ...rules }) };
+  }
+
+  function tell(): void {
+    const problems = table
+      .reports()
+      .flatMap(({ name, message }) => (message === undefined ? [] : [`${name}: ${message}`]));
+    const text = problems.join('\n');
+    if (text === told) return;
+    told = text;
+    if (problems.length > 0) log.warn({ problems }, 'some clusters of the API do not count');
+    else log.info('all clusters of the API count');
+  }
+
+  function findCounting(cluster: Cluster): Keys | undefined {
+    if (cluster.keys?.from !== 'pushed') return undefined;
+    const pushed = keys.get(cluster.name);
+    return pushed?.registration === toRegistration(cluster.keys.first) ? pushed : undefined;
+  }
+
+  function applyKeys(): void {
+    for (const cluster of table.current())
+      if (cluster.keys?.from === 'pushed') applyTo(cluster, cluster.keys.first);
+  }
+
+  function applyTo(cluster: Cluster, first: string): void {
+    const { name } = cluster;
+    const pushed = findCounting(cluster);
+    const jwks = pushed?.jwks ?? first;
+    const known = generations.get(name);
+    if (known?.jwks !== jwks)
+      generations.set(name, { jwks, generation: (known?.generation ?? 0) + 1 });
+    // The first set of the file is as fresh as the file was when it was read, that of the API as when it was written.
+    const written = cluster.isRegistered ? clusters.get(name)?.updatedAt : undefined;
+    const since = pushed?.pushedAt ?? written;
+    if (since !== undefined)
+      clusterKeys.replacePushed(name, { keys: readKeySet(jwks), loadedAt: since * 1000 });
+  }
+
+  async function read(): Promise<void> {
+    if (!store) return;
+    take(await store.clusters.read());
+    isStale = false;
+  }
+
+  const reads = createSingleFlight(read);
+
+  async function onChange({ topic }: StoreChange): Promise<void> {
+    if (topic !== 'clusters' && topic !== 'all') return;
+    try {
+      await reads.again();
+    } catch (error) {
+      isStale = true;
+      hurry.abort();
+      log.warn({ err: error }, 'a change of clusters in the store could not be read');
+    }
+  }
+
+  async function goRound(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      hurry = new AbortController();
+      const signal = AbortSignal.any([stopping.signal, hurry.signal]);
+      await clock.sleep(isStale ? RETRY_MS : RELOAD_MS, signal).catch(() => undefined);
+      if (stopping.signal.aborted) return;
+      if (hurry.signal.aborted) continue;
+      await reads.again().catch((error: unknown) => {
+        isStale = true;
+        log.warn({ err: error }, 'the clusters in the store could not be read again');
+      });
+    }
+  }
+
+  function getStore(): Pick<Store, 'clusters'> {
+    if (!store) throw new TypeError('without a store nothing is registered');
+    return store;
+  }
+
+  /** Of other clusters that are in the table, or were registered a moment ago elsewhere. */
+  function findTaken(name: string, all: StoredClusters): ReadonlySet<string> {
+    const names = new Set([
+      ...table.current().map((one) => one.name),
+      ...all.clusters.map((one) => one.name),
+    ]);
+    const pushed = all.keys.filter(({ cluster }) => cluster !== name && names.has(cluster));
+    const first = all.clusters.filter((one) => one.name !== name).map(toFirst);
+    return new Set([...pushed.map(({ jwks }) => jwks), ...first].flatMap(toKeyIds));
+  }
+
+  function checkTaken(name: string, set: string, all: StoredClusters): void {
+    const taken = findTaken(name, all);
+    if (toKeyIds(set).some((id) => taken.has(id))) throw new RegistrationRefused('key_conflict');
+  }
+
+  async function findFetched(cluster: Cluster): Promise<readonly VerificationKey[] | undefined> {
+    const { keys: from, issuers, name } = cluster;
+    if (!from || from.from === 'pushed') return undefined;
+    try {
+      const load = toLoadKeys({ keys: from as FetchedKeys, issuers });
+      const fetched = parseJwks(await load()).keys;
+      if (fetched.length > 0) return fetched;
+      log.warn({ cluster: name }, 'a cluster is not registered: there is no usable key');
+    } catch (error) {
+      log.warn(
+        { cluster: name, err: error },
+        'a cluster is not registered: its keys cannot be had',
+      );
+    }
+    return [];
+  }
+
+  return {
+    table,
+    applyKeys,
+    findStored: (name) => clusters.get(name),
+    findPush: (name) => {
+      const cluster = table.current().find((one) => one.name === name);
+      return cluster && findCounting(cluster);
+    },
+    parse: (name, document) => parseRegisteredEntry(document, { name, ...rules }),
+    findRefusal: async (cluster) => {
+      if (!hasKeySource(cluster)) return undefined;
+      const fetched = await findFetched(cluster);
+      if (fetched?.length === 0) return 'unreachable';
+      const first = cluster.keys.from === 'pushed' ? readKeySet(cluster.keys.first) : [];
+      const holder = clusterKeys.findHolder(cluster.name, fetched ?? first);
+      return holder === undefined ? undefined : 'key_conflict';
+    },
+    put: async (row, { parsed, expectedVersion }) => {
+      const written = await getStore().clusters.put(row, {
+        expectedVersion,
+        check: (all) => {
+          const isNew = !all.clusters.some(({ name }) => name === row.name);
+          if (isNew && all.clusters.length >= MAX_REGISTERED) throw new RegistrationRefused('full');
+          if (parsed.keys?.from === 'pushed') checkTaken(row.name, parsed.keys.first, all);
+        },
+      });
+      const others = [...clusters.values()].filter(({ name }) => name !== row.name);
+      take({ clusters: [...others, written], keys: toRows(keys) });
+      return written;
+    },
+    remove: async (name) => {
+      const cluster = table.current().find((one) => one.name === name);
+      // What was pushed for an entry of the file under the same name stays.
+      const registration =
+        cluster?.isRegistered && cluster.keys?.from === 'pushed'
+          ? toRegistration(cluster.keys.first)
+          : undefined;
+      const wasThere = await getStore().clusters.remove(name, registration);
+      take({
+        clusters: [...clusters.values()].filter((one) => one.name !== name),
+        keys: toRows(keys).filter(
+          (one) => one.cluster !== name || one.registration !== registration,
+        ),
+      });
+      return wasThere;
+    },
+    keysGeneration: (name) => generations.get(name)?.generation ?? 0,
+    pushKeys: async (name, set, { subject, generation }) => {
+      const cluster = table.current().find((one) => one.name === name);
+      if (cluster?.keys?.from !== 'pushed') throw new RegistrationRefused('not_pushed');
+      const known = generations.get(name);
+      const isChangedMeanwhile = generation !== undefined && known?.generation !== generation;
+      const isSame = known?.jwks === set.jwks;
+      if (isChangedMeanwhile && !isSame) throw new RegistrationRefused('changed_meanwhile');
+      if (clusterKeys.findHolder(name, set.keys) !== undefined)
+        throw new RegistrationRefused('key_conflict');
+      const row: Keys = {
+        cluster: name,
+        registration: toRegistration(cluster.keys.first),
+        jwks: set.jwks,
+        pushedAt: nowSeconds(clock),
+        pushedBy: subject,
+      };
+      const version = findCounting(cluster)?.version;
+      const written = await store?.clusters.putKeys(row, (all) => {
+        checkTaken(name, set.jwks, all);
+        const there = all.keys.find((one) => one.cluster === name);
+        const isOurs = there?.registration !== row.registration || there.version === version;
+        if (!isOurs && there.jwks !== set.jwks) throw new RegistrationRefused('changed_meanwhile');
+      });
+      keys = new Map(keys).set(name, written ?? row);
+      applyKeys();
+      return { changed: !isSame };
+    },
+    start: async () => {
+      store?.onChange(onChange);
+      await reads.again();
+      applyKeys();
+      if (store) running = goRound();
+    },
+    stop: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+function toRows(keys: ReadonlyMap<string, Keys>): readonly StoredClusterKeys[] {
+  return [...keys.values()].map((row) => ({ version: 0, ...row }));
+}
+
+/** The set that an entry of the API was registered with, as a text; an empty one where it has none. */
+function toFirst({ document }: StoredCluster): string {
+  const { keys } = Object(document) as { keys?: { pushed?: { jwks?: unknown } } };
+  return JSON.stringify(keys?.pushed?.jwks ?? { keys: [] });
+}
