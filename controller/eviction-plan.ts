@@ -1,7 +1,6 @@
 // Whom to evict next, so that its owner makes an injected one in its place: one pod of an owner at a time, the next when the
 // one before is ready, and never on for an owner whose new pods are no better. Knows what was seen; asks nobody anything.
 import type { ItemChange } from '../common/kube/collection.ts';
-import { asksForInjection } from '../common/protocol/missed.ts';
 import { type Admission, findAdmission } from './missed.ts';
 import type { TrackedPod } from './pods.ts';
 
@@ -102,18 +101,29 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
 
   function seeArrival(pod: TrackedPod, now: number): void {
     const admission = findAdmission(pod);
-    if (isCovered(pod.namespace) && asksForInjection(pod) && admission) {
-      const works = admission === 'injected';
-      webhook = { works, at: now };
-      if (works) failedTrials = 0;
-    }
+    if (!admission) return;
+    judgeWebhook(pod, { admission, now });
     const owned = owners.get(toKey(pod));
-    if (!owned || !admission) return;
+    if (!owned) return;
     const { state } = owned;
-    if (state.step !== 'evicted' && state.step !== 'stopped') return;
-    if (admission === 'injected')
-      owned.state = { step: 'starting', pod: state.pod, uid: pod.uid, at: now };
-    else stop(owned, admission, { now });
+    const isAwaited = state.step === 'evicted' || state.step === 'stopped';
+    if (admission !== 'injected') {
+      if (isAwaited) stop(owned, admission, { now });
+      return;
+    }
+    // Its template and the webhook are as they should be now.
+    owned.fruitless = 0;
+    if (isAwaited) owned.state = { step: 'starting', pod: state.pod, uid: pod.uid, at: now };
+  }
+
+  function judgeWebhook(
+    pod: TrackedPod,
+    { admission, now }: { admission: Admission; now: number },
+  ): void {
+    if (admission === 'unannotated' || !isCovered(pod.namespace)) return;
+    const works = admission === 'injected';
+    webhook = { works, at: now };
+    if (works) failedTrials = 0;
   }
 
   function seeGone(pod: TrackedPod, now: number): void {
