@@ -89,7 +89,7 @@ async function readOne(file: string, isRequired: boolean): Promise<Kubeconfig | 
 function parseDocument(file: string, text: string): Readonly<Record<string, unknown>> {
   let document: unknown;
   try {
-    document = parseYaml(text, { prettyErrors: true, logLevel: 'silent' });
+    document = parseYaml(text, { prettyErrors: true, logLevel: 'error' });
   } catch (cause) {
     // The parser's own message shows the line, which may hold a token.
     const line = cause instanceof YAMLParseError ? cause.linePos?.[0].line : undefined;
