@@ -1,6 +1,7 @@
 // What is PostgreSQL's alone: replicas that start together, changes that reach the other replica, and outages. Each
 // outage is a real one: the server is stopped, killed, or its sessions are cut.
 import { expect } from 'chai';
+import pg from 'pg';
 import type { DatabaseStore } from '../../../broker/store/database.ts';
 import { createPostgresDialect } from '../../../broker/store/dialect-postgres.ts';
 import type { StoreChange } from '../../../broker/store/store.ts';
@@ -254,6 +255,28 @@ describe('postgres store', function () {
     const { rows } = await sql`SHOW synchronous_commit`.execute(dialect.db);
     expect(rows).to.deep.equal([{ synchronous_commit: 'on' }]);
     await dialect.close();
+  });
+
+  it('bounds the tokens of an identity without a walk through those of its ServiceAccount, from the first one on', async () => {
+    const store = await open();
+    for (let group = 0; group < 40; group++) {
+      const pods = Array.from({ length: 25 }, (_, i) => `pod-${group}-${i}`);
+      await Promise.all(
+        pods.map((podUid) =>
+          store.tokens.insert({ ...freshToken(podUid), podUid }, { maxPerIdentity: 2 }),
+        ),
+      );
+    }
+    // The counters of a session are sure to be seen when it has ended.
+    await store.close();
+    const client = new pg.Client({ connectionString: database.choice });
+    await client.connect();
+    const { rows } = await client.query<{ read: string }>(
+      "SELECT sum(idx_tup_read) AS read FROM pg_stat_user_indexes WHERE relname = 'coatcheck_tokens'",
+    );
+    await client.end();
+    // Each insert looks at its own: a thousand of them, and some. The walk would read a hundred times as many.
+    expect(Number(rows[0]?.read)).to.be.within(1000, 10_000);
   });
 });
 
