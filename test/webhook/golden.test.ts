@@ -41,6 +41,19 @@ describe('golden pods', () => {
     expect(isRewriting && Boolean(process.env.CI)).to.equal(false);
   });
 
+  it('come out of the policies as well, or say why not', () => {
+    for (const { name, modes, why } of cases) {
+      if (modes.includes('policy')) {
+        expect(modes, name).to.deep.equal(['webhook', 'policy']);
+        expect(why, name).to.equal(undefined);
+      } else {
+        expect(modes, name).to.deep.equal(['webhook']);
+        expect(why?.length, name).to.be.greaterThan(20);
+      }
+    }
+    expect(cases.filter(({ modes }) => modes.length === 2)).to.have.length.greaterThan(150);
+  });
+
   for (const golden of cases) {
     describe(golden.name, () => {
       it('comes out as on file', () => {

@@ -1,5 +1,6 @@
-// The golden cases: a folder each under cases/ with pod.yaml, maybe settings.yaml (what differs from the settings below), and
-// what must come out: patch.json (and warnings.json) or denial.json. The cluster tier feeds the same pods to a real API server.
+// The golden cases: a folder each under cases/ with pod.yaml, case.yaml (who treats it so), maybe settings.yaml (what differs
+// from the settings below), and what must come out: patch.json (and warnings.json) or denial.json. The cluster tier feeds the
+// same pods to a real API server, by the webhook and by the policies.
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
@@ -20,7 +21,21 @@ export interface GoldenCase {
   readonly expected: Expected | undefined;
   /** The pod is invalid on purpose: a real API server refuses it even without us. */
   readonly apiServerRejects: boolean;
+  /** Who injects this pod so, or refuses it so: the webhook, and the policies of `coatcheck render` too. */
+  readonly modes: readonly string[];
+  /** Why not the policies, where they do not. */
+  readonly why: string | undefined;
 }
+
+/** What the operator of the policies names to them of the audiences that are no DNS labels. */
+export const KNOWN_AUDIENCES: readonly string[] = [
+  '../../etc',
+  'https://api.example.io/v1?x=1&y=2#frag',
+  'https://x.example.io',
+  'x$(COATCHECK_BROKER_URL)$$y',
+  '..',
+  `https://${'a'.repeat(247)}`,
+];
 
 export const CASES = path.join(import.meta.dirname, 'cases');
 
@@ -63,7 +78,11 @@ function loadCase(name: string): GoldenCase {
     existsSync(path.join(folder, file))
       ? parse(readFileSync(path.join(folder, file), 'utf8'), { version: '1.1' })
       : undefined;
-  const facts = (read('case.yaml') ?? {}) as { apiServerRejects?: boolean };
+  const facts = (read('case.yaml') ?? {}) as {
+    apiServerRejects?: boolean;
+    modes?: readonly string[];
+    why?: string;
+  };
   return {
     name,
     folder,
@@ -71,6 +90,8 @@ function loadCase(name: string): GoldenCase {
     settings: { ...SETTINGS, ...(read('settings.yaml') as Partial<InjectSettings> | undefined) },
     expected: loadExpected(folder),
     apiServerRejects: facts.apiServerRejects === true,
+    modes: facts.modes ?? [],
+    why: facts.why,
   };
 }
 

@@ -22,8 +22,10 @@ import {
 } from './cel.ts';
 import { EVERYONE } from './request.ts';
 
-/** Of both lists together. A pod with more needs the webhook: CEL's cost is bounded, and so is the status. */
+/** Those that are not ours, of both lists together. A pod with more needs the webhook: CEL's cost is bounded, and so is the status. */
 export const MOST_CONTAINERS = 40;
+/** With ours. */
+const MOST_PLACES = MOST_CONTAINERS + 2;
 
 export function isOurs(name: string): string {
   return `(${name} in ${literal([EXCHANGE_CONTAINER, EXCHANGE_INIT_CONTAINER])})`;
@@ -36,7 +38,7 @@ export function toContainerVariables(settings: InjectSettings): readonly Variabl
     // Where our containers stand among the init containers.
     {
       name: 'present',
-      expression: `${indices('variables.init.size()', MOST_CONTAINERS)}.filter(i, ${isOurs('variables.init[i].name')})`,
+      expression: `${indices('variables.init.size()', MOST_PLACES)}.filter(i, ${isOurs('variables.init[i].name')})`,
     },
     // Init containers with a greater index find the token.
     {
@@ -46,7 +48,7 @@ export function toContainerVariables(settings: InjectSettings): readonly Variabl
           ['variables.present.size() > 0', 'variables.present[variables.present.size() - 1]'],
           ['variables.order == "first"', '-1'],
         ],
-        String(MOST_CONTAINERS),
+        String(MOST_PLACES),
       ),
     },
     {
@@ -94,7 +96,7 @@ function toPlaces(list: string, member_: string, isLate: string): string {
     env: cel(member(container, 'env', '[]')),
     mounts: cel(member(container, 'volumeMounts', '[]')),
   });
-  return `${indices(`variables.${list}.size()`, MOST_CONTAINERS)}.filter(i, !${isOurs(`${container}.name`)}).map(i, ${place})`;
+  return `${indices(`variables.${list}.size()`, MOST_PLACES)}.filter(i, !${isOurs(`${container}.name`)}).map(i, ${place})`;
 }
 
 /** The audiences that the container of place `p` gets, as indices of `asked`. */

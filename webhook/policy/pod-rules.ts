@@ -1,5 +1,6 @@
 // Why the policies refuse a pod for what stands in it: its containers, their mounts, our names; and the last rule, that
 // nothing of ours is missing once everybody has had the pod. Beside rules.ts, which is about annotations.
+import { MAX_AUDIENCES } from '../../common/protocol/audiences.ts';
 import {
   EXCHANGE_CONTAINER,
   EXCHANGE_INIT_CONTAINER,
@@ -7,7 +8,7 @@ import {
   TOKENS_VOLUME,
 } from '../../common/protocol/pod.ts';
 import type { InjectSettings } from '../inject-settings.ts';
-import { literal, quoted, type Variable } from './cel.ts';
+import { indices, literal, quoted, type Variable } from './cel.ts';
 import { isOurs, MOST_CONTAINERS } from './containers.ts';
 import { EVERYONE } from './request.ts';
 import { type Rule, shown } from './rules.ts';
@@ -59,7 +60,7 @@ function toShapeRules(): readonly Rule[] {
     },
     {
       code: 'needs_webhook',
-      expression: `variables.init.size() + variables.apps.size() <= ${MOST_CONTAINERS}`,
+      expression: `variables.foreign.size() <= ${MOST_CONTAINERS}`,
       message: `a pod of more than ${MOST_CONTAINERS} containers needs the webhook; allowed: fewer containers`,
     },
   ];
@@ -90,23 +91,23 @@ function toNameRules(): readonly Rule[] {
 }
 
 function toTargetRules({ prefix }: InjectSettings): readonly Rule[] {
-  const named = (list: string) => `${list}.filter(name, name != ${quoted(EVERYONE)} && `;
-  const unknown = `variables.lists.map(list, ${named('list')}!variables.places.exists(p, p.name == name))).filter(list, list.size() > 0)`;
-  const early = `variables.lists.map(list, ${named('list')}variables.places.exists(p, p.name == name && !p.isLate))).filter(list, list.size() > 0)`;
   const key = `${prefix}containers`;
-  const of = `(${quoted('containers')} in variables.keys ? ${quoted(key)} : ${quoted(`${key}.<name>`)})`;
+  const unknown = toBadLists('!variables.places.exists(p, p.name == name)');
+  const early = toBadLists('variables.places.exists(p, p.name == name && !p.isLate)');
+  const where = (bad: string) => `${quoted(prefix)} + ${bad}[0].key`;
+  const what = (bad: string) => `${bad}[0].name`;
   return [
     {
       code: 'container_unknown',
       expression: `${unknown}.size() == 0`,
       message: `${key}: the pod has no container of that name; allowed: the pod's other containers`,
-      detail: `${of} + ": the pod has no container named " + ${unknown}[0][0] + "; allowed: " + variables.places.map(p, string(p.name)).join(", ")`,
+      detail: `${where(unknown)} + ": the pod has no container named " + ${what(unknown)} + "; allowed: " + variables.places.map(p, string(p.name)).join(", ")`,
     },
     {
       code: 'container_too_early',
       expression: `${early}.size() == 0`,
       message: `${key}: that init container runs before the exchange; allowed: app containers, and init containers after it`,
-      detail: `${of} + ": init container " + ${early}[0][0] + ${quoted(` runs before the exchange; allowed: app containers, and init containers after it (${prefix}init-order: first puts the exchange before all)`)}`,
+      detail: `${where(early)} + ": init container " + ${what(early)} + ${quoted(` runs before the exchange; allowed: app containers, and init containers after it (${prefix}init-order: first puts the exchange before all)`)}`,
     },
     {
       code: 'container_none',
@@ -114,6 +115,14 @@ function toTargetRules({ prefix }: InjectSettings): readonly Rule[] {
       message: `${key}: every container of this pod is on the operator's skip list, so none would get the token; allowed: the names of the containers that shall have it`,
     },
   ];
+}
+
+/** For each audience whose list holds a `name` that is bad: the annotation's key without the prefix, and that name. */
+function toBadLists(isBad: string): string {
+  const bad = `variables.lists[j].filter(name, name != ${quoted(EVERYONE)} && ${isBad})`;
+  const own = '("containers." + variables.asked[j].name)';
+  const found = `{"key": ${own} in variables.keys ? ${own} : "containers", "name": ${bad}[0]}`;
+  return `${indices('variables.lists.size()', MAX_AUDIENCES)}.filter(j, ${bad}.size() > 0).map(j, ${found})`;
 }
 
 function toMountRules({ mountRoot }: InjectSettings): readonly Rule[] {

@@ -17,6 +17,9 @@ import { choose, indices, literal, matches, member, quoted, type Variable } from
 /** Longer annotations of ours are refused as malformed: matching and splitting them would cost too much. */
 export const MOST_CHARACTERS = 16_384;
 
+/** The plain keys, and three for each of eight audiences. Thousands would keep the API server busy for seconds. */
+export const MOST_KEYS = 32;
+
 const ITEM = AUDIENCE.source.slice(1, -1);
 export const AUDIENCE_LIST = new RegExp(`^ *${ITEM} *(, *${ITEM} *)*$`);
 export const SECONDS = /^[1-9][0-9]{0,5}$/;
@@ -60,10 +63,15 @@ export function toRequestVariables(
         'has(variables.pod.metadata.annotations) ? variables.pod.metadata.annotations : {}',
     },
     { name: 'restartPolicy', expression: member('variables.spec', 'restartPolicy', '"Always"') },
-    // Without the prefix; the status is ours and no input.
+    // The status is ours and no input.
+    {
+      name: 'allKeys',
+      expression: `variables.given.filter(key, key.startsWith(${quoted(prefix)}) && key != ${quoted(`${prefix}status`)})`,
+    },
+    // Without the prefix.
     {
       name: 'keys',
-      expression: `variables.given.filter(key, key.startsWith(${quoted(prefix)}) && key != ${quoted(`${prefix}status`)}).map(key, string(key).substring(${prefix.length}))`,
+      expression: `variables.allKeys.size() > ${MOST_KEYS} ? [] : variables.allKeys.map(key, string(key).substring(${prefix.length}))`,
     },
     {
       name: 'isListed',
@@ -87,7 +95,7 @@ export function toRequestVariables(
     },
     {
       name: 'pairs',
-      expression: `variables.listed.size() + variables.names.size() > ${MAX_AUDIENCES} ? [] : variables.listed.map(a, {"name": a in variables.knownNames ? string(variables.knownNames[a]) : a, "audience": a}) + variables.sortedNames.map(n, {"name": n, "audience": ${annotationOf('"audience." + n', prefix)}})`,
+      expression: `variables.listed.size() + variables.names.size() > ${MAX_AUDIENCES} ? [] : variables.listed.map(a, {"key": "audience", "name": a in variables.knownNames ? string(variables.knownNames[a]) : a, "audience": a}) + variables.sortedNames.map(n, {"key": "audience." + n, "name": n, "audience": ${annotationOf('"audience." + n', prefix)}})`,
     },
     {
       name: 'asked',

@@ -19,7 +19,7 @@ import {
   TOKEN_EXPIRATION_BOUNDS,
 } from '../inject-settings.ts';
 import { literal, matches, quoted } from './cel.ts';
-import { annotationOf, isGiven, isInBounds, MOST_CHARACTERS } from './request.ts';
+import { annotationOf, isGiven, isInBounds, MOST_CHARACTERS, MOST_KEYS } from './request.ts';
 
 /** What the webhook could do and the policies cannot, and that a pod did not come out as it must. */
 export type PolicyCode = DenialCode | 'needs_webhook' | 'not_injected';
@@ -43,6 +43,7 @@ export function shown(text: string): string {
 export function toAnnotationRules(settings: InjectSettings): readonly Rule[] {
   const { prefix } = settings;
   return [
+    toCountRule(prefix),
     toUnknownRule(prefix),
     ...toAudienceRules(settings),
     ...toRoleRules(prefix),
@@ -56,6 +57,14 @@ export function toAnnotationRules(settings: InjectSettings): readonly Rule[] {
     toSecondsRule('deadline', { code: 'deadline_malformed', prefix, bounds: DEADLINE_BOUNDS }),
     ...toContainersRules(prefix),
   ];
+}
+
+function toCountRule(prefix: string): Rule {
+  return {
+    code: 'annotation_unknown',
+    expression: `variables.allKeys.size() <= ${MOST_KEYS}`,
+    message: `more annotations under ${prefix} than a pod can have use for; allowed: ${MOST_KEYS} at most`,
+  };
 }
 
 function toUnknownRule(prefix: string): Rule {
@@ -80,10 +89,14 @@ function toAudienceRules({ prefix, reservedAudiences }: InjectSettings): readonl
   const count = 'variables.listed.size() + variables.names.size()';
   const badNames = `variables.names.filter(name, !${matches('name', AUDIENCE_NAME)})`;
   const badNamed = `variables.names.filter(name, ${matches('name', AUDIENCE_NAME)} && !${matches(named, AUDIENCE)})`;
-  const isReserved = toReserved(reservedAudiences);
+  const reserved = `variables.pairs.filter(a, ${toReserved(reservedAudiences)})`;
+  const isReserved =
+    "is reserved (the API server's, a cloud's or Coatcheck's own); allowed: an audience of the service that will read the token";
   const slugs = `variables.listed.filter(a, !${matches('a', AUDIENCE_NAME)} && !(a in variables.knownNames))`;
   const repeated = (member: string) =>
     `variables.pairs.filter(a, variables.pairs.filter(b, b.${member} == a.${member}).size() > 1)`;
+  const last = (member: string) => `${repeated(member)}[${repeated(member)}.size() - 1]`;
+  const where = (pair: string) => `${quoted(prefix)} + ${pair}.key + ": "`;
   return [
     {
       code: 'audience_missing',
@@ -118,19 +131,19 @@ function toAudienceRules({ prefix, reservedAudiences }: InjectSettings): readonl
       code: 'audience_repeated',
       expression: `${repeated('audience')}.size() == 0`,
       message: `${key}: an audience is asked for twice; allowed: each audience once`,
-      detail: `${quoted(`${key}: `)} + ${shown(`${repeated('audience')}[0].audience`)} + " is asked for twice; allowed: each audience once"`,
+      detail: `${where(last('audience'))} + ${shown(`${last('audience')}.audience`)} + " is asked for twice; allowed: each audience once"`,
     },
     {
       code: 'audience_name_repeated',
       expression: `${repeated('name')}.size() == 0`,
       message: `${key}.<name>: another audience already goes by that name; allowed: each name once`,
-      detail: `${quoted(`${key}.`)} + ${repeated('name')}[0].name + ": another audience already goes by the name " + ${shown(`${repeated('name')}[0].name`)} + "; allowed: each name once"`,
+      detail: `${where(last('name'))} + "another audience already goes by the name " + ${shown(`${last('name')}.name`)} + "; allowed: each name once"`,
     },
     {
       code: 'audience_reserved',
-      expression: `!variables.pairs.exists(a, ${isReserved})`,
-      message: `${key}: is reserved (the API server's, a cloud's or Coatcheck's own); allowed: an audience of the service that will read the token`,
-      detail: `${quoted(key)} + (variables.isListed ? "" : "." + variables.pairs.filter(a, ${isReserved})[0].name) + ": " + ${shown(`variables.pairs.filter(a, ${isReserved})[0].audience`)} + " is reserved (the API server's, a cloud's or Coatcheck's own); allowed: an audience of the service that will read the token"`,
+      expression: `${reserved}.size() == 0`,
+      message: `${key}: ${isReserved}`,
+      detail: `${where(`${reserved}[0]`)} + ${shown(`${reserved}[0].audience`)} + ${quoted(` ${isReserved}`)}`,
     },
     // Its directory would be named by a hash; those that the operator named have theirs in the policy.
     {
