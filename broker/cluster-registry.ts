@@ -43,8 +43,11 @@ export interface ClusterRegistry {
   /** The last push that counts. */
   findPush(name: string): Pick<StoredClusterKeys, 'pushedAt' | 'pushedBy'> | undefined;
   parse(name: string, document: unknown): ParsedEntry;
-  /** Every check of {@link ClusterRegistry.put}, and no write. Fetches keys that are to be fetched. */
-  findRefusal(cluster: Cluster): Promise<Refusal | undefined>;
+  /**
+   * Whether its keys can be had, where they are to be fetched, and are nobody else's.
+   * @throws RegistrationRefused
+   */
+  checkKeys(cluster: Cluster): Promise<void>;
   /** @throws StoreError, also `conflict` where it is not at the version; {@link RegistrationRefused} */
   put(
     cluster: Omit<StoredCluster, 'version'>,
@@ -243,13 +246,13 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
       return cluster && findCounting(cluster);
     },
     parse: (name, document) => parseRegisteredEntry(document, { name, ...rules }),
-    findRefusal: async (cluster) => {
-      if (!hasKeySource(cluster)) return undefined;
+    checkKeys: async (cluster) => {
+      if (!hasKeySource(cluster)) return;
       const fetched = await findFetched(cluster);
-      if (fetched?.length === 0) return 'unreachable';
+      if (fetched?.length === 0) throw new RegistrationRefused('unreachable');
       const first = cluster.keys.from === 'pushed' ? readKeySet(cluster.keys.first) : [];
-      const holder = clusterKeys.findHolder(cluster.name, fetched ?? first);
-      return holder === undefined ? undefined : 'key_conflict';
+      if (clusterKeys.findHolder(cluster.name, fetched ?? first) !== undefined)
+        throw new RegistrationRefused('key_conflict');
     },
     put: async (row, { parsed, expectedVersion }) => {
       const written = await getStore().clusters.put(row, {

@@ -7,7 +7,8 @@ import { readSettings, SettingsError, type SettingsSource } from '../common/sett
 import { openTlsFiles, type ReloadingTls } from '../common/tls-files.ts';
 import { readBootstrapToken } from './bootstrap.ts';
 import { type CaBundle, readCaBundle } from './ca-bundle.ts';
-import { type Cluster, ClustersError, parseClusters } from './identity/clusters.ts';
+import { type ClustersFile, openClusters } from './clusters-file.ts';
+import { type Cluster, ClustersError } from './identity/clusters.ts';
 import { openReceivers, type ReceiversFile } from './receivers.ts';
 import { BROKER_SETTINGS, type BrokerSettings, findSettingsProblems } from './settings.ts';
 import { parseStoreChoice, type StoreChoice } from './store/open.ts';
@@ -16,7 +17,7 @@ import { openSealingFolder, type SealingFolder } from './tokens/sealing.ts';
 
 export interface Configuration {
   readonly settings: BrokerSettings;
-  readonly clusters: readonly Cluster[];
+  readonly clusters: ClustersFile;
   /** One of the two is there. */
   readonly keys: KeyFolder | undefined;
   readonly sealing: SealingFolder | undefined;
@@ -44,7 +45,7 @@ export function readConfiguration(source: SettingsSource, clock: Clock): Configu
     ...findSettingsProblems(given),
     ...attempt(() => {
       if (given.clustersFile !== undefined)
-        files.clusters = readClusters(given.clustersFile, given.issuer);
+        files.clusters = openTable(given.clustersFile, given.issuer);
     }),
     ...attempt(() => {
       if (given.rolesPath !== undefined) checkRolesPath(given.rolesPath);
@@ -120,22 +121,27 @@ class FilesError extends Error {
 }
 
 /** @throws FilesError */
-export function readClusters(file: string, issuer?: string): readonly Cluster[] {
-  const clusters = parseTable(file);
+export function readClusters(file: string): readonly Cluster[] {
+  return openTable(file).current();
+}
+
+function openTable(file: string, issuer?: string): ClustersFile {
+  const table = openFile(file);
+  const clusters = table.current();
   const own = clusters.find(({ issuers }) => issuer !== undefined && issuers.includes(issuer));
   // Tokens of ours as subjects would live for ever, each exchange prolonging the last.
   if (own)
     throw new FilesError([`${file}: cluster ${own.name} has the issuer of the broker itself`]);
-  return clusters;
+  return table;
 }
 
-function parseTable(file: string): readonly Cluster[] {
+function openFile(file: string): ClustersFile {
   try {
-    return parseClusters(readFileSync(file, 'utf8'), { file });
+    return openClusters(file);
   } catch (error) {
     if (error instanceof ClustersError)
       throw new FilesError(error.problems.map((problem) => `${file}: ${problem}`));
-    throw new FilesError([`${file}: cannot be read (${toCode(error)})`]);
+    throw error;
   }
 }
 

@@ -18,7 +18,7 @@ import type { AuditStream } from './audit.ts';
 import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
 import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
-import { withController } from './identity/clusters.ts';
+import { type Cluster, withController } from './identity/clusters.ts';
 import { findOwnApiServer } from './kube/own-api-server.ts';
 import { parseNetworks } from './peer.ts';
 import { createReloads } from './reload.ts';
@@ -109,7 +109,8 @@ async function startFromConfiguration(
   around: Surroundings,
 ): Promise<RunningBroker> {
   const { settings, tls, receivers } = configuration;
-  const clusters = withController(configuration.clusters, settings.controllerIdentity);
+  const toTable = (table: readonly Cluster[]) => withController(table, settings.controllerIdentity);
+  const clusters = toTable(configuration.clusters.current());
   const tracing = await startTracing({ ...around, service: 'coatcheck-broker' });
   const store = await findStore(configuration, around, tracing);
   const { keys: folder, sealing } = configuration;
@@ -124,6 +125,7 @@ async function startFromConfiguration(
     tracing,
     issuer: settings.issuer,
     clusters,
+    allowsPrivateClusterAddresses: settings.allowPrivateClusterAddresses,
     ...signing.options,
     rolesPath: settings.rolesPath,
     ...(ownApiServer && { ownApiServer: { ...ownApiServer, random: around.random } }),
@@ -163,6 +165,10 @@ async function startFromConfiguration(
       return [];
     });
   }
+  reloads.add('clusters', () => {
+    configuration.clusters.reload((table) => running.broker.replaceClusters(toTable(table)));
+    return [];
+  });
   const { caBundleFile } = settings;
   if (caBundleFile !== undefined) {
     reloads.add('caBundle', () => {

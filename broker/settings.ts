@@ -33,7 +33,7 @@ export const BROKER_SETTINGS = {
     doc: 'The `iss` of our tokens and the base of all metadata: an https URL without path, the one under which pods reach the broker',
   }),
   clustersFile: path({
-    doc: 'YAML file with the table of clusters whose ServiceAccount tokens are accepted',
+    doc: 'YAML file with the table of clusters whose ServiceAccount tokens are accepted; reloaded as it changes (docs/clusters.md)',
   }),
   rolesPath: path({ doc: 'Folder of role files (YAML), or one such file; reloaded as it changes' }),
   signingKeysDir: optional(
@@ -184,6 +184,10 @@ export const BROKER_SETTINGS = {
       doc: "`NAMESPACE/SERVICEACCOUNT` of the own cluster's controller, whose word on dead and living pods counts, where its entry of the clusters table names none (docs/liveness.md)",
     }),
   ),
+  allowPrivateClusterAddresses: flag({
+    default: false,
+    doc: 'Clusters that are registered through the API may have their keys at addresses of private networks (and over http on loopback), which whoever may register clusters can then make the broker ask (docs/clusters.md)',
+  }),
   liveReportAlarmSeconds: integer({
     default: 600,
     min: 60,

@@ -178,7 +178,7 @@ function findAddressProblems(
 }
 
 const ADDRESS_RULE =
-  'must lead to keys by an https URL of the public internet, without user, password, query and fragment (the operator can allow private addresses: registeredPrivateAddresses)';
+  'must lead to keys by an https URL of the public internet, without user, password, query and fragment (the operator can allow private addresses: allowPrivateClusterAddresses)';
 
 function isFoundByIssuer(keys: Keys | undefined): boolean {
   return keys === undefined || (keys.discovery !== undefined && keys.discovery.url === undefined);

@@ -23,7 +23,7 @@ export type ReviewKind = 'fresh' | 'shared' | 'cached' | 'recent';
 
 /** For metrics; called from requests, must not throw. */
 export type ReviewEvent =
-  | { readonly kind: 'started'; readonly cluster: string }
+  | { readonly kind: 'started'; readonly cluster: string; readonly waitedSeconds: number }
   | {
       readonly kind: 'ended';
       readonly cluster: string;
@@ -62,8 +62,8 @@ export interface ReviewerOptions {
   readonly timeoutMs?: number;
 }
 
-/** What may wait for its turn: some thousand pods at once, and a bound on memory. */
-const MAX_WAITING = 4096;
+/** What may wait for its turn: a thousand pods at once beside as many of whoever floods, and a bound on memory. */
+const MAX_WAITING = 2048;
 /** Wait and review together stay below the 10 s after which an exchange gives a try up; a review has at least 2 s. */
 const TOTAL_MS = 9000;
 const SHORTEST_REVIEW_MS = 2000;
@@ -188,7 +188,7 @@ function createAsk({
     );
   };
   return async (question, waitedMs) => {
-    onEvent?.({ kind: 'started', cluster });
+    onEvent?.({ kind: 'started', cluster, waitedSeconds: waitedMs / 1000 });
     const startedAt = clock.now();
     const within = Math.max(SHORTEST_REVIEW_MS, Math.min(KUBE_TIMEOUT_MS, TOTAL_MS - waitedMs));
     let outcome: Extract<ReviewEvent, { kind: 'ended' }>['outcome'] = 'unavailable';

@@ -184,9 +184,21 @@ export interface ClusterView {
   readonly kind: string;
   readonly issuer?: string;
   readonly own: boolean;
+  readonly source: 'file' | 'api';
+  readonly state: 'Ready' | 'Shadowed' | 'Invalid';
+  /** Why it does not count. */
+  readonly message?: string;
   readonly validation?: string;
-  /** When its keys were last loaded. */
+  readonly keysFrom?: string;
+  /** When its keys were last loaded, or pushed. */
   readonly keysLoadedAt?: string;
+  readonly keysAgeSeconds?: number;
+  readonly lastPushAt?: string;
+  readonly problems: readonly string[];
+  /** Of clusters the API keeps: counts up with each write. */
+  readonly version?: number;
+  /** The entry of a cluster of the API; absent in lists. */
+  readonly document?: unknown;
   /** The last complete set of what lives in it; absent where it never reported. */
   readonly live?: {
     readonly takenAt: string;
@@ -194,6 +206,27 @@ export interface ClusterView {
     readonly pods: number;
     readonly serviceAccounts: number;
   };
+}
+
+/** `PUT /clusters/{name}`, with `?dryRun=true`; the body is an entry of the clusters table without `name`. */
+export interface ClusterApplied {
+  readonly result: 'created' | 'changed' | 'unchanged';
+  readonly dryRun: boolean;
+  readonly cluster: ClusterView;
+}
+
+/** `DELETE /clusters/{name}`, with `?revoke=true` for its live client tokens too. */
+export interface ClusterDeleted {
+  readonly name: string;
+  /** How many stored tokens were revoked with it; JWTs are denied and not counted. */
+  readonly revoked?: number;
+}
+
+/** `PUT /clusters/{name}/keys`; the body is a JWKS. */
+export interface KeysPushed {
+  readonly cluster: string;
+  readonly keys: number;
+  readonly changed: boolean;
 }
 
 /** `GET /decisions`, as query parameters, with `limit` and `after`. */

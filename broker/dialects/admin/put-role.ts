@@ -8,6 +8,7 @@ import { type StoredRole, StoreError } from '../../store/store.ts';
 import { findBeyond } from '../../within.ts';
 import type { AdminDeps } from './deps.ts';
 import { RequestRefused } from './errors.ts';
+import { findExpected, isSameJson } from './replacing.ts';
 import { checkName, findReport, getStore, toRoleView } from './role-views.ts';
 import { type AdminAnswer, type Call, defineRoute } from './route.ts';
 import { flag, roleApplied, roleDocument, roleName, version } from './schemas.ts';
@@ -84,7 +85,7 @@ async function checkBefore(
 ): Promise<number | undefined> {
   if (!before && !(await deps.capabilities.can(call.caller, 'create', 'roles')))
     throw new BrokerError('bearer_forbidden', 'may not create roles');
-  const expected = toExpected(call);
+  const expected = findExpected(call);
   if (expected !== undefined && expected !== (before?.version ?? 0))
     throw new BrokerError('version_mismatch');
   return expected ?? (before ? undefined : 0);
@@ -154,25 +155,4 @@ async function checkWithin(role: Role, { caller }: Put, deps: AdminDeps): Promis
   };
   const beyond = await findBeyond(caller, { wanted, paths }, deps);
   if (beyond.length > 0) throw new RequestRefused('beyond_own', beyond);
-}
-
-function toExpected({ query, ifMatch }: Put): number | undefined {
-  if (query.version === undefined || ifMatch === undefined || query.version === ifMatch)
-    return query.version ?? ifMatch;
-  throw new RequestRefused('document_invalid', [
-    { path: 'version', problem: 'must be that of If-Match' },
-  ]);
-}
-
-/** Members in any order: a document that was only written otherwise is the same. */
-function isSameJson(a: unknown, b: unknown): boolean {
-  return toCanonical(a) === toCanonical(b);
-}
-
-function toCanonical(value: unknown): string {
-  return JSON.stringify(value, (_key, member: unknown) =>
-    typeof member === 'object' && member !== null && !Array.isArray(member)
-      ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : member,
-  );
 }

@@ -317,20 +317,62 @@ export const clusterView = z
     name: z.string(),
     kind: z.string(),
     own: z.boolean(),
+    source: z.enum(['file', 'api']),
+    state: z.enum(['Ready', 'Shadowed', 'Invalid']),
+    message: z.string().optional().meta({ description: 'Why it does not count' }),
     issuer: z.string().optional(),
     issuers: names,
     validation: z.string().optional(),
     keysFrom: z.string().optional(),
+    maxStalenessSeconds: z.int().optional(),
+    controller: z.string().optional().meta({ description: '`namespace/serviceAccount`' }),
     keys: z.array(z.strictObject({ kid: z.string().optional(), algorithms: names })).optional(),
     keysLoadedAt: time.optional(),
     keysAgeSeconds: z.int().optional(),
+    lastPushAt: time.optional(),
+    pushedBy: z.string().optional(),
     lastReviewAt: time.optional(),
     live: z
       .strictObject({ takenAt: time, receivedAt: time, pods: z.int(), serviceAccounts: z.int() })
       .optional(),
     problems: names,
+    version: z.int().optional(),
+    updatedAt: time.optional(),
+    updatedBy: z.string().optional(),
+    document: z
+      .looseObject({})
+      .optional()
+      .meta({ description: 'The entry of a cluster of the API; absent in lists' }),
   })
   .meta({ id: 'Cluster' });
+
+/** An entry of the clusters table. broker/identity/registered-entry.ts checks it. */
+export const clusterDocument = z.looseObject({ kind: z.string() }).meta({
+  id: 'ClusterEntry',
+  description: 'docs/clusters.md has every field',
+  example: {
+    kind: 'kubernetes',
+    issuer: 'https://oidc.staging.example.com',
+    keys: { discovery: {} },
+  },
+});
+export const clusterApplied = z
+  .strictObject({
+    result: z.enum(['created', 'changed', 'unchanged']),
+    dryRun: z.boolean(),
+    cluster: clusterView,
+  })
+  .meta({ id: 'ClusterApplied' });
+export const clusterDeleted = z
+  .strictObject({
+    name: z.string(),
+    revoked: z
+      .int()
+      .optional()
+      .meta({ description: 'Stored tokens that ended with it; JWTs are denied and not counted' }),
+    deniedBefore: time.optional(),
+  })
+  .meta({ id: 'ClusterDeleted' });
 
 /** Each key is checked by broker/identity/key-set.ts. */
 export const pushedKeys = z
