@@ -107,10 +107,9 @@ describe('monitoring from the chart', () => {
     const names = (values: object) => alertsOf(values).map(({ alert }) => alert);
     expect(names({})).to.include.members(['CoatcheckStoreAway', 'CoatcheckControllerNotLeading']);
     expect(names({ broker: { store: { type: 'none' } } })).to.not.include('CoatcheckStoreAway');
-    expect(names({ controller: { enabled: false } })).to.not.include.oneOf([
-      'CoatcheckNoLiveReport',
-      'CoatcheckControllerNotLeading',
-    ]);
+    expect(
+      names({ certificates: { mode: 'provided' }, controller: { enabled: false } }),
+    ).to.not.include.oneOf(['CoatcheckNoLiveReport', 'CoatcheckControllerNotLeading']);
   });
 
   it('takes as silence of a controller what the broker does', () => {

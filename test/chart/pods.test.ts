@@ -190,9 +190,9 @@ describe('pods from the chart', () => {
   it('do not see the signing keys but in the broker', () => {
     const seen = (program: string) =>
       JSON.stringify(toTemplate(usual.get('Deployment', `coatcheck-${program}`)));
-    expect(seen('broker')).to.include('coatcheck-signing-keys');
-    expect(seen('webhook')).to.not.include('coatcheck-signing-keys');
-    expect(seen('webhook')).to.not.include('coatcheck-broker-tls');
+    expect(seen('broker')).to.include('"key":"encryption-key"');
+    expect(seen('webhook')).to.not.match(/encryption-key|broker[.]key|ca-current/);
+    expect(seen('broker')).to.not.match(/webhook[.]key|ca-current/);
   });
 
   it('get no variables for Services but where the address of the broker is taken from them', () => {
@@ -312,7 +312,11 @@ describe('network policies from the chart', () => {
   });
 
   it('keep the admin API, where it has a port of its own, to whom the values name: nobody at first', () => {
-    const without = (values: object) => ({ controller: { enabled: false }, ...values });
+    const without = (values: object) => ({
+      certificates: { mode: 'provided' },
+      controller: { enabled: false },
+      ...values,
+    });
     const port = without({ broker: { adminListen: { port: 8444 } } });
     expect(policy(port, 'broker').ingress).to.deep.equal([https]);
     const from = [{ podSelector: { matchLabels: { app: 'ops' } } }];

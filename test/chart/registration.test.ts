@@ -17,6 +17,7 @@ describe('the registration from the chart', () => {
       { name: 'pods', url: 'https://127.0.0.1/mutate', ca, namespaceLabels: { a: 'b' } },
     ]) as { webhooks: Record<string, unknown>[] };
     const { webhooks } = render({
+      certificates: { mode: 'provided' },
       caBundle: ca,
       webhook: { namespaceSelector: { matchLabels: { a: 'b' } } },
     });

@@ -11,7 +11,7 @@ import {
   toEnvironment,
   toTemplate,
 } from './helm.ts';
-import { createCa, ROLE } from './values.ts';
+import { createCa, PROVIDED, ROLE } from './values.ts';
 
 const URL_OF_BROKER = 'https://tokens.example.org:8443';
 const CA = createCa();
@@ -70,7 +70,7 @@ describe('the chart of a cluster whose broker is elsewhere', () => {
 
   it('keeps the CA of the webhook and that of the broker apart', () => {
     const own = createCa();
-    const both = renderChart({ ...REMOTE, caBundle: own });
+    const both = renderChart({ ...REMOTE, ...PROVIDED, caBundle: own });
     expect(both.get('ConfigMap', 'coatcheck-ca').data).to.deep.equal({ 'ca.crt': CA });
     const registration = JSON.stringify(both.ofKind('MutatingWebhookConfiguration'));
     expect(registration).to.include(Buffer.from(own).toString('base64'));
@@ -79,7 +79,7 @@ describe('the chart of a cluster whose broker is elsewhere', () => {
 
   it('trusts the public authorities where no CA is given', () => {
     const { brokerCaBundle: _, ...values } = REMOTE;
-    const without = renderChart({ ...values, caBundle: CA });
+    const without = renderChart({ ...values, ...PROVIDED, caBundle: CA });
     expect(without.ofKind('ConfigMap')).to.deep.equal([]);
     for (const part of ['webhook', 'controller'])
       expect(environmentOf(without, part)).to.not.have.property('COATCHECK_BROKER_CA_FILE');
@@ -120,9 +120,10 @@ describe('the chart of a cluster whose broker is elsewhere', () => {
         .filter((one) => JSON.stringify(one.subjects).includes('coatcheck-controller'))
         .map((one) => (one.roleRef as { name: string }).name);
     const DISCOVERY = 'system:service-account-issuer-discovery';
-    expect(toBindings(REMOTE)).to.have.members(['coatcheck-controller', DISCOVERY]);
+    const OWN = ['coatcheck-certificates', 'coatcheck-controller'];
+    expect(toBindings(REMOTE)).to.have.members([...OWN, DISCOVERY]);
     for (const values of [{}, { ...REMOTE, controller: { pushKeys: false } }])
-      expect(toBindings(values)).to.deep.equal(['coatcheck-controller']);
+      expect(toBindings(values)).to.have.members(OWN);
   });
 
   it('gives it a token for the broker whose predecessor still holds when the key changes', () => {
@@ -172,7 +173,7 @@ describe('the chart of a cluster whose broker is elsewhere', () => {
   });
 
   it('works without a controller, too', () => {
-    const without = renderChart({ ...REMOTE, controller: { enabled: false } });
+    const without = renderChart({ ...REMOTE, ...PROVIDED, controller: { enabled: false } });
     expect(without.ofKind('Deployment')).to.have.lengthOf(1);
     expect(without.ofKind('ClusterRoleBinding')).to.deep.equal([]);
   });

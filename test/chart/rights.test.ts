@@ -22,6 +22,22 @@ const NAMESPACES = [
 ];
 const EVENTS = { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create'] };
 const EVICTIONS = { apiGroups: [''], resources: ['pods/eviction'], verbs: ['create'] };
+const SECRET = [
+  {
+    apiGroups: [''],
+    resources: ['secrets'],
+    resourceNames: ['coatcheck-certificates'],
+    verbs: ['get', 'update'],
+  },
+];
+const REGISTRATION = [
+  {
+    apiGroups: ['admissionregistration.k8s.io'],
+    resources: ['mutatingwebhookconfigurations'],
+    resourceNames: ['coatcheck-webhook'],
+    verbs: ['patch'],
+  },
+];
 const GRANTS = [
   {
     to: 'coatcheck-broker',
@@ -36,12 +52,18 @@ const GRANTS = [
   },
   {
     to: 'coatcheck-controller',
+    role: 'ClusterRole coatcheck-certificates',
+    rules: REGISTRATION,
+  },
+  {
+    to: 'coatcheck-controller',
     role: 'ClusterRole coatcheck-controller',
     rules: [
       { apiGroups: [''], resources: ['pods', 'serviceaccounts'], verbs: ['get', 'list', 'watch'] },
       EVENTS,
     ],
   },
+  { to: 'coatcheck-controller', role: 'Role coatcheck-certificates', rules: SECRET },
   {
     to: 'coatcheck-controller',
     role: 'Role coatcheck-controller',
@@ -77,7 +99,9 @@ describe('rights from the chart', () => {
     const roles = objects.filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole');
     expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).to.deep.equal([
       'ClusterRole coatcheck-broker',
+      'ClusterRole coatcheck-certificates',
       'ClusterRole coatcheck-controller',
+      'Role coatcheck-certificates',
       'Role coatcheck-controller',
     ]);
     expect(JSON.stringify(roles)).to.not.include('aggregat');
@@ -85,7 +109,7 @@ describe('rights from the chart', () => {
 
   it('are none for the webhook, which has not even a token', () => {
     const bindings = objects.filter(({ kind }) => kind.endsWith('RoleBinding'));
-    expect(bindings).to.have.lengthOf(4);
+    expect(bindings).to.have.lengthOf(6);
     expect(JSON.stringify(bindings)).to.not.include('coatcheck-webhook');
     expect(get('ServiceAccount', 'coatcheck-webhook').automountServiceAccountToken).to.equal(false);
     const { spec } = toTemplate(get('Deployment', 'coatcheck-webhook'));
@@ -127,11 +151,26 @@ describe('rights from the chart', () => {
   });
 
   it('go, with everything else of the controller, where it is switched off', () => {
-    const without = renderChart({ controller: { enabled: false } });
+    const without = renderChart({
+      certificates: { mode: 'provided' },
+      controller: { enabled: false },
+    });
     expect(JSON.stringify(without.objects)).to.not.match(
       /coatcheck-controller|broker-replicas|"controller"/,
     );
     expect(without.ofKind('Role')).to.deep.equal([]);
+  });
+
+  it('reach no Secret and no registration with certificates of one’s own, and no registration with cert-manager', () => {
+    const rightsOf = (mode: string) =>
+      renderChart({ certificates: { mode } })
+        .objects.filter(({ kind }) => /Role$/.test(kind))
+        .map((role) => JSON.stringify(role.rules))
+        .join();
+    expect(rightsOf('controller')).to.match(/secrets.*mutatingwebhook|mutatingwebhook.*secrets/);
+    expect(rightsOf('cert-manager')).to.include('"coatcheck-certificates"');
+    expect(rightsOf('cert-manager')).to.not.include('mutatingwebhook');
+    expect(rightsOf('provided')).to.not.match(/secrets|mutatingwebhook/);
   });
 
   it('go to three ServiceAccounts of their own, which nothing else uses', () => {

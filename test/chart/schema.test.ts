@@ -74,7 +74,7 @@ const BAD: readonly Bad[] = [
     name: 'a caBundle in base64',
     values: { caBundle: 'LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t' },
     says: '/caBundle',
-    fine: { caBundle: createCa() },
+    fine: { certificates: { mode: 'provided' }, caBundle: createCa() },
   },
   {
     name: 'a digest that is none',

@@ -27,6 +27,24 @@ const NO_VALUES: Readonly<Record<string, string>> = {
   'broker.apiServerUrl': "the pod's own API server",
   'broker.apiServerCaFile': "the pod's own API server",
   'broker.apiServerTokenFile': "the pod's own API server",
+  'controller.certificatesSecret':
+    'the certificates above are brought; certificates.test.ts has the others',
+  'controller.webhookNames':
+    'the certificates above are brought; certificates.test.ts has the others',
+  'controller.brokerNames':
+    'the certificates above are brought; certificates.test.ts has the others',
+  'controller.webhookConfiguration':
+    'the certificates above are brought; certificates.test.ts has the others',
+  'controller.certificatesCaFile':
+    'the certificates above are brought; certificates.test.ts has the others',
+  'controller.caLifetimeSeconds':
+    'the certificates above are brought; certificates.test.ts has the others',
+  'controller.leafLifetimeSeconds':
+    'the certificates above are brought; certificates.test.ts has the others',
+  'controller.caPublishSeconds':
+    'the certificates above are brought; certificates.test.ts has the others',
+  'controller.generateKey':
+    'the certificates above are brought; certificates.test.ts has the others',
 };
 
 /** Where an installation differs from a process by itself. */
@@ -269,7 +287,9 @@ describe('files from the chart', () => {
     const toPod = (values: object) =>
       JSON.stringify(renderChart(values).get('Deployment', 'coatcheck-broker').spec);
     expect(toPod({ cluster: { name: 'other' } })).to.not.equal(toPod({}));
-    expect(toPod(toUsualValues(ca))).to.equal(toPod({ caBundle: ca }));
+    expect(toPod(toUsualValues(ca))).to.equal(
+      toPod({ certificates: { mode: 'provided' }, caBundle: ca }),
+    );
   });
 
   it('are one role file per role, which the broker accepts', () => {

@@ -28,7 +28,7 @@ describe('the store from the chart', () => {
     });
     expect(variablesOf(rendered)).to.include({
       COATCHECK_STORE: 'sqlite:/var/lib/coatcheck/store.db',
-      COATCHECK_SIGNING_KEYS_DIR: '/etc/coatcheck/signing-keys',
+      COATCHECK_KEY_ENCRYPTION_KEYS_DIR: '/etc/coatcheck/key-encryption-keys',
     });
     const claim = rendered.get('PersistentVolumeClaim', 'coatcheck-store');
     expect(claim.metadata.annotations).to.deep.equal({ 'helm.sh/resource-policy': 'keep' });

@@ -19,9 +19,12 @@ export const ROLE = {
   token: { ttl: '15m', scopes: ['payments:read'] },
 };
 
+/** Certificates of one's own; also for a chart without a controller. */
+export const PROVIDED = { certificates: { mode: 'provided' } };
+
 /** A first installation with a role. */
 export function toUsualValues(ca: string): object {
-  return { caBundle: ca, roles: { 'payments-checkout': ROLE } };
+  return { ...PROVIDED, caBundle: ca, roles: { 'payments-checkout': ROLE } };
 }
 
 /** Every value away from its default. */
@@ -67,6 +70,7 @@ export function toUnusualValues(ca: string): object {
     imagePullSecrets: [{ name: 'pull' }],
     prefix: 'tokens.example.org/',
     excludeNamespaces: ['kube-system'],
+    certificates: { mode: 'provided', clusterDomain: 'example.local' },
     caBundle: ca,
     reservedAudiences: ['https://api.example.org', 'sts'],
     listenHost: '0.0.0.0',

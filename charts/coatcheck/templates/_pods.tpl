@@ -135,20 +135,26 @@ terminationMessagePolicy: FallbackToLogsOnError
 {{- define "coatcheck.tlsVolume" -}}
 - name: tls
   secret:
+    {{- if eq (index . 0).Values.certificates.mode "controller" }}
+    # The keys of this pod alone; until the controller has written them the kubelet holds the pod back.
+    secretName: {{ include "coatcheck.certificatesSecret" (index . 0) }}
+    items:
+      - { key: {{ index . 1 }}.crt, path: tls.crt }
+      - { key: {{ index . 1 }}.key, path: tls.key }
+    {{- else }}
     secretName: {{ include "coatcheck.tlsSecret" . }}
     items:
       - { key: tls.crt, path: tls.crt }
       - { key: tls.key, path: tls.key }
-{{- if include "coatcheck.brokerCa" (index . 0) }}
-- name: ca
-  configMap:
-    name: {{ include "coatcheck.name" (list (index . 0) "ca") }}
+    {{- end }}
+{{- with include "coatcheck.caVolume" (index . 0) }}
+{{ . }}
 {{- end }}
 {{- end -}}
 
 {{- define "coatcheck.tlsMounts" -}}
 - { name: tls, mountPath: /etc/coatcheck/tls, readOnly: true }
-{{- if include "coatcheck.brokerCa" . }}
+{{- if include "coatcheck.hasBrokerCa" . }}
 - { name: ca, mountPath: /etc/coatcheck/ca, readOnly: true }
 {{- end }}
 {{- end -}}

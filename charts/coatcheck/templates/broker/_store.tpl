@@ -30,7 +30,7 @@
 {{- include "coatcheck.variable" (list "COATCHECK_KEEP_DECISIONS_SECONDS" (int $store.keepDecisionsSeconds)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_MAX_DECISIONS" (int $store.maxDecisions)) }}
 {{- end }}
-{{- if $broker.keyEncryption.secretName }}
+{{- if include "coatcheck.sealsKeys" . }}
 {{- include "coatcheck.variable" (list "COATCHECK_KEY_ENCRYPTION_KEYS_DIR" "/etc/coatcheck/key-encryption-keys") }}
 {{- include "coatcheck.variable" (list "COATCHECK_SIGNING_ALGORITHM" $broker.keyEncryption.signingAlgorithm) }}
 {{- include "coatcheck.variable" (list "COATCHECK_SIGNING_KEY_ROTATION_SECONDS" (int $broker.keyEncryption.rotationSeconds)) }}
@@ -45,7 +45,7 @@
 
 {{- define "coatcheck.storeMounts" -}}
 {{- $broker := .Values.broker -}}
-{{- if $broker.keyEncryption.secretName }}
+{{- if include "coatcheck.sealsKeys" . }}
 - { name: key-encryption-keys, mountPath: /etc/coatcheck/key-encryption-keys, readOnly: true }
 {{- else }}
 - { name: signing-keys, mountPath: /etc/coatcheck/signing-keys, readOnly: true }
@@ -63,7 +63,20 @@
 {{- define "coatcheck.storeVolumes" -}}
 {{- $broker := .Values.broker -}}
 {{- $store := $broker.store -}}
-{{- if $broker.keyEncryption.secretName }}
+{{- $generated := include "coatcheck.generatedKey" . -}}
+{{- if eq $generated "encryption" }}
+- name: key-encryption-keys
+  secret:
+    secretName: {{ include "coatcheck.certificatesSecret" . }}
+    items:
+      - { key: encryption-key, path: generated }
+{{- else if eq $generated "signing" }}
+- name: signing-keys
+  secret:
+    secretName: {{ include "coatcheck.certificatesSecret" . }}
+    items:
+      - { key: signing-key.pem, path: generated.pem }
+{{- else if $broker.keyEncryption.secretName }}
 - name: key-encryption-keys
   secret:
     secretName: {{ $broker.keyEncryption.secretName }}

@@ -3,7 +3,7 @@
 {{- include "coatcheck.variable" (list "COATCHECK_CLUSTERS_FILE" "/etc/coatcheck/clusters/clusters.yaml") }}
 {{- include "coatcheck.variable" (list "COATCHECK_ROLES_PATH" "/etc/coatcheck/roles") }}
 {{- include "coatcheck.storeVariables" . }}
-{{- if .Values.caBundle }}
+{{- if include "coatcheck.hasBrokerCa" . }}
 {{- include "coatcheck.variable" (list "COATCHECK_CA_BUNDLE_FILE" "/etc/coatcheck/ca/ca.crt") }}
 {{- end }}
 {{- include "coatcheck.variable" (list "COATCHECK_TOKEN_ROLES" $broker.tokenRoles.enabled) }}
