@@ -62,8 +62,8 @@ await runTiers('test-cluster', [
     findLack: findWhatNodeLacks,
   },
   // Pods really run. Two nodes, because their suites mostly wait: for the kubelet's steps, for tokens to be renewed.
-  toNodeTier('node', ['smoke', 'inject', 'refresh', 'refusals', 'roles', 'deaths']),
-  toNodeTier('node-hardship', ['security', 'networking', 'mesh', 'outage']),
+  toNodeTier('node', ['smoke', 'inject', 'refresh', 'refusals', 'roles', 'deaths', 'missed']),
+  toNodeTier('node-hardship', ['security', 'networking', 'mesh', 'outage', 'doctor']),
 ]);
 
 /** The suites `node-<name>` on a node of their own: its harness makes the namespaces. */
