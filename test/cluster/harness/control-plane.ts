@@ -12,6 +12,8 @@ import { type RunningProcess, startProcess } from './process.ts';
 /** kubeadm's default: many clusters in the world state this very issuer. */
 const ISSUER = 'https://kubernetes.default.svc.cluster.local';
 const ADDRESS = '127.0.0.1';
+/** It would wait a minute for whoever watches; nothing is lost with it. */
+const RESTART_MS = 2000;
 
 export interface ControlPlane {
   /** `https://…` of the API server. */
@@ -106,7 +108,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     throw error;
   }
   const restart = async () => {
-    await apiServer?.stop();
+    await apiServer?.stop(RESTART_MS);
     apiServer = await startServer(keys);
   };
   return {

@@ -18,8 +18,8 @@ export interface ProcessOptions {
 export interface RunningProcess {
   readonly name: string;
   readonly log: string;
-  /** SIGTERM, and SIGKILL after ten seconds. Resolves to the exit code, or the signal that ended it. */
-  stop(): Promise<number | string>;
+  /** SIGTERM, and SIGKILL after ten seconds or so long. Resolves to the exit code, or the signal that ended it. */
+  stop(withinMs?: number): Promise<number | string>;
 }
 
 const SETPRIV = '/usr/bin/setpriv';
@@ -52,7 +52,7 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProc
       `${options.name}: ${(error as Error).message}; the end of ${log}:\n${readEnd(log)}`,
     );
   }
-  return { name: options.name, log, stop: () => stopChild(child, ended) };
+  return { name: options.name, log, stop: (withinMs) => stopChild(child, ended, withinMs) };
 }
 
 async function waitUntilReady(
@@ -75,9 +75,10 @@ async function waitUntilReady(
 async function stopChild(
   child: ChildProcess,
   ended: Promise<number | string>,
+  withinMs = STOP_WITHIN_MS,
 ): Promise<number | string> {
   if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
-  const kill = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
+  const kill = setTimeout(() => child.kill('SIGKILL'), withinMs);
   const end = await ended;
   clearTimeout(kill);
   return end;
