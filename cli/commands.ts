@@ -1,5 +1,6 @@
 // The table of commands: name, one sentence, and where the work is. Nothing is imported before it is asked for:
 // `coatcheck exchange` must not pay for the broker's libraries.
+import { CLUSTER_VERBS } from './cluster-commands.ts';
 import type { TopEntry } from './entry.ts';
 import { ROLE_VERBS } from './role-commands.ts';
 
@@ -71,6 +72,12 @@ export const COMMANDS: readonly TopEntry[] = [
     ],
   },
   { name: 'role', group: 'broker', describe: 'who may get what', verbs: ROLE_VERBS },
+  {
+    name: 'cluster',
+    group: 'broker',
+    describe: 'whom the broker believes',
+    verbs: CLUSTER_VERBS,
+  },
   {
     name: 'token',
     group: 'broker',

@@ -10,6 +10,7 @@ const KUBE_NAMES = {
   roles: 'tokenroles',
   tokens: 'tokens',
   clients: 'clients',
+  clusters: 'clusters',
   decisions: 'decisions',
   keys: 'keys',
 } as const;

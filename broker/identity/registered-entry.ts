@@ -76,7 +76,7 @@ const kubernetesSchema = z
     issuers: z.array(issuer).min(1).max(8).optional(),
     validation: z
       .literal('offline', {
-        error: `must be offline: a TokenReview needs a credential, and review ${FILE_ONLY}`,
+        error: 'must be offline: a TokenReview needs a credential, and the API keeps none',
       })
       .optional(),
     review: fileOnly,

@@ -50,6 +50,10 @@ describe('the table of commands', () => {
       'role list',
       'role apply',
       'role delete',
+      'cluster list',
+      'cluster get',
+      'cluster apply',
+      'cluster delete',
       'token create',
       'token list',
       'token show',
@@ -86,7 +90,7 @@ describe('the table of commands', () => {
   for (const { words } of ALL.filter(
     ({ words, entry }) =>
       entry.load &&
-      ['role', 'token', 'keys', 'client', 'whoami'].includes(words[0] ?? '') &&
+      ['role', 'cluster', 'token', 'keys', 'client', 'whoami'].includes(words[0] ?? '') &&
       !['lint', 'test'].includes(words[1] ?? ''),
   )) {
     it(`gives an example of ${words.join(' ')}, its exit codes and its flags`, async () => {

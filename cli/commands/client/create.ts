@@ -1,8 +1,8 @@
 // `coatcheck client create`: registers an OAuth client, a service that asks the broker about tokens. Its secret is shown once.
-import { readFileSync } from 'node:fs';
 import type { ClientCreate, ClientCreated } from '../../../common/protocol/admin-api.ts';
-import { flag, optional, path, SettingsError, text } from '../../../common/settings.ts';
+import { flag, optional, path, text } from '../../../common/settings.ts';
 import { defineApiCommand } from '../../api-command.ts';
+import { readJwksFile } from '../../jwks-file.ts';
 import { toNeeds } from '../../needs.ts';
 import { OUT_TABLE, withSecretOutput } from '../../secret-output.ts';
 import { formatFields, toList } from '../../table.ts';
@@ -32,7 +32,7 @@ printed alone on standard output; the broker keeps its hash. With --jwks-file it
       id,
       ...(name !== undefined && { name }),
       ...(description !== undefined && { description }),
-      ...(jwksFile !== undefined && { jwks: readJwks(jwksFile) }),
+      ...(jwksFile !== undefined && { jwks: readJwksFile(jwksFile) }),
       ...(secret && { secret }),
     };
     const create = async () => {
@@ -54,15 +54,3 @@ printed alone on standard output; the broker keeps its hash. With --jwks-file it
     return 0;
   },
 });
-
-function readJwks(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    // The parser's message quotes the file, and a private key may have been put there by mistake.
-    const code = (error as NodeJS.ErrnoException).code;
-    throw new SettingsError([
-      code === undefined ? '--jwks-file must hold JSON' : `--jwks-file cannot be read (${code})`,
-    ]);
-  }
-}
