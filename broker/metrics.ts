@@ -237,6 +237,13 @@ function createReviewCounters({ registers, name }: Naming): (event: ReviewEvent)
     buckets: BUCKETS,
     registers,
   });
+  const waits = new Histogram({
+    name: name('token_review_wait_seconds'),
+    help: 'How long a TokenReview waited for its turn before it was asked.',
+    labelNames: ['cluster'],
+    buckets: BUCKETS,
+    registers,
+  });
   const inFlight = new Gauge({
     name: name('token_reviews_in_flight'),
     help: 'TokenReviews sent and not yet answered.',
@@ -266,8 +273,10 @@ function createReviewCounters({ registers, name }: Naming): (event: ReviewEvent)
     if (event.kind === 'spared') spared.inc({ cluster, by: event.by });
     else if (event.kind === 'waiting') waiting.set({ cluster }, event.count);
     else if (event.kind === 'turned_away') turnedAway.inc({ cluster, why: event.why });
-    else if (event.kind === 'started') inFlight.inc({ cluster });
-    else {
+    else if (event.kind === 'started') {
+      inFlight.inc({ cluster });
+      waits.observe({ cluster }, event.waitedSeconds);
+    } else {
       inFlight.dec({ cluster });
       reviews.inc({ cluster, outcome: event.outcome });
       seconds.observe({ cluster }, event.seconds);

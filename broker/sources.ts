@@ -1,12 +1,13 @@
-// Who floods us with requests that prove nothing. Each such request is charged to the address it came from. An address
-// that has used up its share is not locked out, since good pods may stand behind it (SNAT): its requests take turns
-// behind everybody else's, and its refusals are counted instead of written down one by one.
+// Whose request begins when. A crowd is begun a few at a time, addresses in turn, so that what is under way goes on. A
+// request that proves nothing is charged to the address it came from. One that has used up its share is not locked out,
+// since good pods may stand behind it (SNAT): its requests take turns behind everybody else's, and its refusals are counted
+// instead of written down one by one.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock, Random } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import { createBuckets } from './buckets.ts';
 import { BrokerError, type Reason } from './errors.ts';
-import { createFairQueue } from './identity/fair-queue.ts';
+import { createFairQueue, type FairQueue } from './identity/fair-queue.ts';
 import { findPeer, type Networks, toSource } from './peer.ts';
 import { createSampler } from './sampler.ts';
 
@@ -27,14 +28,14 @@ export interface Sources {
    * @throws BrokerError `too_many_requests` where too many of its source wait
    */
   admit(request: IncomingMessage, response: ServerResponse): Visit | Promise<Visit>;
-  /** How many wait for their turn. */
+  /** How many of exhausted sources wait for their turn. */
   waiting(): number;
 }
 
 /** Nothing of the request was looked at; it is counted and has no line of its own. */
 export class TurnedAway extends BrokerError {
   constructor(retryAfterSeconds: number) {
-    super('too_many_requests', 'too much of what came from this address proved nothing', {
+    super('too_many_requests', 'too many requests of this address wait for their turn', {
       retryAfterSeconds,
     });
   }
@@ -56,12 +57,25 @@ export interface SourceMetrics {
   countUnrecorded(reason: Reason): void;
 }
 
+interface Waiter {
+  settle(isServed: boolean): void;
+}
+
+interface Coming {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
 export const BURST_SECONDS = 10;
 /** About 100 bytes each. */
 const MAX_SOURCES = 20_000;
-/** Of all sources that wait; a request that waits holds its connection anyway. */
+/** Begun between two looks at all connections: some 10 ms of work, and what is under way must not wait for more. */
+const PER_TURN = 32;
+/** Of all sources that are not exhausted; a request that waits holds its connection anyway. */
+const MAX_CROWD = 8192;
+/** Of all that are. */
 const MAX_WAITING = 1024;
-/** Between two looks at the connections of everybody else at least one has its turn, and more where many wait. */
+/** Of those at least one has its turn each time, and more where many wait. */
 const ROUNDS = 256;
 const RECORDED_PER_SECOND = 10;
 const ALARM_EVERY_MS = 10_000;
@@ -78,7 +92,10 @@ export function createSources(options: SourcesOptions): Sources {
     maxKeys: MAX_SOURCES,
     clock,
   });
-  const lane = createFairQueue<{ settle(isServed: boolean): void }>(MAX_WAITING);
+  const crowd = createFairQueue<Waiter>(MAX_CROWD);
+  const lane = createFairQueue<Waiter>(MAX_WAITING);
+  let begun = 0;
+  let isScheduled = false;
   const isSampled = createSampler(clock, RECORDED_PER_SECOND);
   const alarm = createAlarm(clock, log);
 
@@ -95,25 +112,38 @@ export function createSources(options: SourcesOptions): Sources {
     };
   }
 
-  /** After each look at the connections: the event loop polls between two of these. */
-  function serveLane(): void {
-    const turns = Math.ceil(lane.size / ROUNDS);
-    for (let turn = 0; turn < turns; turn += 1) lane.next()?.settle(true);
-    if (lane.size > 0) setImmediate(serveLane);
+  /** The event loop looks at all connections before the next one of these. */
+  function schedule(): void {
+    if (isScheduled) return;
+    isScheduled = true;
+    setImmediate(startTurn);
+  }
+
+  function startTurn(): void {
+    isScheduled = false;
+    begun = Math.min(PER_TURN, crowd.size);
+    for (let turn = begun; turn > 0; turn -= 1) crowd.next()?.settle(true);
+    const late = Math.ceil(lane.size / ROUNDS);
+    for (let turn = late; turn > 0; turn -= 1) lane.next()?.settle(true);
+    if (begun + crowd.size + lane.size > 0) schedule();
   }
 
   /** Resolves to false where the source has too many waiting; it gives way itself, or by a later one. */
-  async function waitInLane(source: string, response: ServerResponse): Promise<boolean> {
+  async function waitIn(
+    queue: FairQueue<Waiter>,
+    source: string,
+    response: ServerResponse,
+  ): Promise<boolean> {
     const turn = { group: source, member: '' };
     const { promise, resolve: settle } = Promise.withResolvers<boolean>();
     const waiter = { settle };
     const leave = () => {
-      lane.remove(turn, waiter);
+      queue.remove(turn, waiter);
       settle(true);
     };
     response.once('close', leave);
-    if (lane.size === 0) setImmediate(serveLane);
-    lane.add(turn, waiter)?.settle(false);
+    schedule();
+    queue.add(turn, waiter)?.settle(false);
     try {
       return await promise;
     } finally {
@@ -123,10 +153,10 @@ export function createSources(options: SourcesOptions): Sources {
 
   async function admitLate(
     source: string,
-    { request, response }: { request: IncomingMessage; response: ServerResponse },
+    { request, response, queue }: Coming & { queue: FairQueue<Waiter> },
   ): Promise<Visit> {
-    metrics.countDelayed();
-    if (await waitInLane(source, response)) return toVisit(source);
+    if (queue === lane) metrics.countDelayed();
+    if (await waitIn(queue, source, response)) return toVisit(source);
     metrics.countTurnedAway();
     alarm(source);
     await dropBody(request);
@@ -137,7 +167,12 @@ export function createSources(options: SourcesOptions): Sources {
     waiting: () => lane.size,
     admit: (request, response) => {
       const source = toSource(findPeer(request, proxies));
-      return spent.isEmpty(source) ? admitLate(source, { request, response }) : toVisit(source);
+      if (spent.isEmpty(source)) return admitLate(source, { request, response, queue: lane });
+      if (begun >= PER_TURN || crowd.size > 0)
+        return admitLate(source, { request, response, queue: crowd });
+      begun += 1;
+      schedule();
+      return toVisit(source);
     },
   };
 }

@@ -10,6 +10,8 @@ export interface Target {
   ca?: string;
   /** The name to verify; the certificates of the benchmark carry it. */
   serverName?: string;
+  /** Plain HTTP only. */
+  localAddress?: string;
 }
 
 export interface Connection {
@@ -53,11 +55,13 @@ export async function openConnection(target: Target): Promise<Connection> {
   };
 }
 
-function openSocket({ host, port, ca, serverName }: Target): Promise<Socket> {
+function openSocket({ host, port, ca, serverName, localAddress }: Target): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket =
       ca === undefined
-        ? connectTcp({ host, port }, () => resolve(socket))
+        ? connectTcp({ host, port, ...(localAddress !== undefined && { localAddress }) }, () =>
+            resolve(socket),
+          )
         : connectTls({ host, port, ca, servername: serverName ?? host }, () => resolve(socket));
     socket.once('error', reject);
   });

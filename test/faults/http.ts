@@ -1,11 +1,12 @@
 // Requests over kept-alive connections, cheap enough to load two brokers from a test. What cannot be answered (the process
 // was killed, the port is closed) is `undefined`, never an exception: in these suites it is what is waited for.
-import { Agent, type OutgoingHttpHeaders, request } from 'node:http';
+import { Agent, type IncomingHttpHeaders, type OutgoingHttpHeaders, request } from 'node:http';
 
 export interface Answer {
   readonly status: number;
   readonly text: string;
   readonly body: Readonly<Record<string, unknown>>;
+  readonly headers: IncomingHttpHeaders;
 }
 
 export interface Send {
@@ -22,8 +23,9 @@ export interface Connections {
   close(): void;
 }
 
-export function openConnections(url: string): Connections {
-  const agent = new Agent({ keepAlive: true });
+/** @param localAddress where the requests come from */
+export function openConnections(url: string, localAddress?: string): Connections {
+  const agent = new Agent({ keepAlive: true, ...(localAddress !== undefined && { localAddress }) });
   const { hostname: host, port } = new URL(url);
   return {
     close: () => agent.destroy(),
@@ -53,7 +55,12 @@ export function openConnections(url: string): Connections {
           response.on('close', () =>
             resolve(
               response.complete
-                ? { status: response.statusCode ?? 0, text, body: toObject(text) }
+                ? {
+                    status: response.statusCode ?? 0,
+                    text,
+                    body: toObject(text),
+                    headers: response.headers,
+                  }
                 : undefined,
             ),
           );

@@ -56,6 +56,9 @@ export interface StartOptions {
 
 export interface BrokerProcess {
   readonly name: string;
+  readonly url: string;
+  readonly operationsUrl: string;
+  readonly pid: number;
   readonly http: Connections;
   /** Lines of the log so far. */
   log(): readonly Readonly<Record<string, unknown>>[];
@@ -199,7 +202,7 @@ function spawnBroker(
 async function waitForUrl({ process: child, output }: Child): Promise<string> {
   for (;;) {
     const url = /"url":"(http:[^"]*)"/.exec(output())?.[1];
-    if (url !== undefined) return url;
+    if (url !== undefined && output().includes('"operationsUrl"')) return url;
     if (hasEnded(child)) throw new Error(`the broker ended: ${output()}`);
     await sleep(5);
   }
@@ -216,6 +219,9 @@ function toProcess(name: string, { process: child, output }: Child, url: string)
   };
   return {
     name,
+    url,
+    operationsUrl: /"operationsUrl":"([^"]*)"/.exec(output())?.[1] ?? '',
+    pid: child.pid ?? 0,
     http,
     log: () =>
       output()
