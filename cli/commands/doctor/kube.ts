@@ -145,7 +145,8 @@ export function createKube(client: Pick<PersonClient, 'send'>): Kube {
       once(`${toPath(collection)} ${JSON.stringify(selection)}`, () =>
         readList<T>(collection, selection),
       ),
-    ask: (path) => once(path, () => send({ path })),
+    // Keys are application/jwk-set+json, which one must be willing to take.
+    ask: (path) => once(path, () => send({ path, accept: 'application/json, */*' })),
     create: (collection, body, query = '') =>
       send({ method: 'POST', path: `${toPath(collection)}${query}`, body }),
     proxy: ({ namespace, kind, name, path }) =>

@@ -27,7 +27,12 @@ const spec = (world: World, part: 'webhook' | 'broker' | 'controller') =>
       spec: { containers: { env: { name: string; value: string }[] }[]; volumes: object[] };
     };
   };
-const setVariable = (world: World, part: 'webhook' | 'broker', name: string, value?: string) => {
+export const setVariable = (
+  world: World,
+  part: 'webhook' | 'broker' | 'controller',
+  name: string,
+  value?: string,
+) => {
   const [container] = spec(world, part).template.spec.containers;
   if (!container) throw new Error('no container');
   container.env = container.env.filter((one) => one.name !== name);
@@ -402,7 +407,7 @@ export const CASES: readonly Case[] = [
         'auth/services/https:coatcheck-broker:https/.well-known/openid-configuration',
         {
           status: 200,
-          body: { issuer: 'https://other.example' },
+          body: { issuer: 'https://other.example', jwks_uri: 'https://other.example/oauth2/jwks' },
         },
       ),
     rows: [['broker', 'problem', 'the broker says it is https://other.example']],
@@ -410,7 +415,7 @@ export const CASES: readonly Case[] = [
   {
     name: 'a broker without a key',
     spoil: ({ proxied }) =>
-      void proxied.set('auth/services/https:coatcheck-broker:https/.well-known/jwks.json', {
+      void proxied.set('auth/services/https:coatcheck-broker:https/oauth2/jwks', {
         status: 200,
         body: { keys: [] },
       }),
@@ -511,6 +516,16 @@ export const CASES: readonly Case[] = [
     rows: [
       ['rights', 'problem', 'coatcheck-broker may not create tokenreviews.authentication.k8s.io'],
     ],
+  },
+  {
+    name: 'a controller that may not keep its certificates',
+    spoil: ({ fewer }) => void fewer.add('coatcheck-controller update secrets'),
+    rows: [['rights', 'problem', 'may not update secrets coatcheck-certificates in auth']],
+  },
+  {
+    name: 'a controller that wants to evict and may not',
+    spoil: (world) => setVariable(world, 'controller', 'COATCHECK_EVICT_MISSED', 'true'),
+    rows: [['rights', 'problem', 'coatcheck-controller may not create pods/eviction']],
   },
   {
     name: 'a webhook that may read Secrets',

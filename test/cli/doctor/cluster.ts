@@ -183,7 +183,7 @@ const CONTROLLER_MAY = [
   'create leases',
   'get leases',
   'patch leases',
-  'patch mutatingwebhookconfigurations',
+  'patch mutatingwebhookconfigurations coatcheck-webhook',
   'get secrets coatcheck-certificates',
   'update secrets coatcheck-certificates',
   'create events',
@@ -207,7 +207,7 @@ function review(world: World, text: string): Answer {
   const what = asked
     ? `${asked.verb} ${asked.resource}${asked.subresource ? `/${asked.subresource}` : ''}`
     : `${path?.verb} ${path?.path}`;
-  const named = asked?.resource === 'secrets' && asked.name ? `${what} ${asked.name}` : what;
+  const named = asked?.name && asked.resource !== 'leases' ? `${what} ${asked.name}` : what;
   const key = `${account} ${what}`;
   const isAllowed = world.more.has(key) || (MAY[account]?.includes(named) && !world.fewer.has(key));
   return {
@@ -249,6 +249,8 @@ const ENV: Readonly<Record<PartName, Readonly<Record<string, string>>>> = {
   },
   controller: {
     COATCHECK_LEASE_NAME: 'coatcheck-controller',
+    COATCHECK_CERTIFICATES_SECRET: 'coatcheck-certificates',
+    COATCHECK_WEBHOOK_CONFIGURATION: 'coatcheck-webhook',
     COATCHECK_PREFIX: 'auth.example.io/',
   },
 };
@@ -276,9 +278,9 @@ export function createWorld(): World {
     for (const n of [1, 2]) addPod(objects, proxied, { part, n, now });
   }
   const broker = 'auth/services/https:coatcheck-broker:https';
-  const metadata = { issuer: BROKER_URL };
+  const metadata = { issuer: BROKER_URL, jwks_uri: `${BROKER_URL}/oauth2/jwks` };
   proxied.set(`${broker}/.well-known/openid-configuration`, { status: 200, body: metadata });
-  proxied.set(`${broker}/.well-known/jwks.json`, { status: 200, body: { keys: [{ kty: 'EC' }] } });
+  proxied.set(`${broker}/oauth2/jwks`, { status: 200, body: { keys: [{ kty: 'EC' }] } });
   for (const [name, labels] of [
     ['shop', { team: 'a' }],
     ['default', {}],

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { command } from '../../../cli/commands/doctor/command.ts';
 import { keep, noteToken } from '../../support/tokens.ts';
-import { CASES, setStatus } from './cases.ts';
+import { CASES, setStatus, setVariable } from './cases.ts';
 import {
   createWorld,
   type FakeCluster,
@@ -211,6 +211,21 @@ describe('coatcheck doctor', () => {
     expect(told.code).to.equal(1);
     const elsewhere = await askIn(() => undefined, '--namespace', 'shop');
     expect(elsewhere.text).to.contain('in the namespace shop');
+  });
+
+  it('is content with a broker that is in another cluster, and looks at no store or role here', async () => {
+    const told = await askIn((world) => {
+      world.objects.delete(toPath.deployment('broker'));
+      for (const n of [1, 2]) world.objects.delete(toPath.pod('broker', n));
+      for (const name of ['COATCHECK_BROKER_URL', 'COATCHECK_ISSUER'])
+        setVariable(world, 'webhook', name, 'https://broker.example');
+    });
+    expect(told.rows.filter(({ state }) => state !== 'ok')).to.deep.equal([]);
+    expect(told.rows.map(({ check }) => check)).not.to.include.members(['store']);
+    expect(told.text).to.contain('it is elsewhere, at https://broker.example');
+    const broken = await askIn((world) => void world.objects.delete(toPath.deployment('broker')));
+    expect(broken.text).to.contain('there is no broker');
+    expect(broken.code).to.equal(1);
   });
 
   it('asks which of several installations is meant', async () => {

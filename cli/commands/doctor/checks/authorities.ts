@@ -6,7 +6,7 @@ import { findVolume } from '../installation.ts';
 import { findWebhook } from './registration.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const SOON_MS = 7 * DAY_MS;
+const SOON_MS = 3 * DAY_MS;
 
 export async function checkAuthorities(context: InstalledContext): Promise<readonly Finding[]> {
   const { kube, installation, clock } = context;

@@ -32,7 +32,10 @@ export async function checkMetadata(context: InstalledContext): Promise<readonly
       mend: 'one release must make both: helm upgrade, or set broker.issuer for both',
     });
   const answer = await askBroker(context, installation, '/.well-known/openid-configuration');
-  const { issuer } = (findObject(answer.text) ?? {}) as { issuer?: unknown };
+  const { issuer, jwks_uri: jwksUri } = (findObject(answer.text) ?? {}) as {
+    issuer?: unknown;
+    jwks_uri?: unknown;
+  };
   if (answer.status !== 200 || typeof issuer !== 'string')
     return [
       ...findings,
@@ -49,7 +52,7 @@ export async function checkMetadata(context: InstalledContext): Promise<readonly
       means: 'another broker answers behind the Service, or an old pod',
       mend: `kubectl -n ${installation.namespace} rollout restart deployment/${broker.metadata.name}`,
     });
-  const keys = await countKeys(context);
+  const keys = await countKeys(context, String(jwksUri));
   if (keys === 0)
     findings.push({
       state: 'problem',
@@ -62,8 +65,10 @@ export async function checkMetadata(context: InstalledContext): Promise<readonly
     : [{ state: 'ok', seen: `${issuer}, ${keys} public ${keys === 1 ? 'key' : 'keys'}` }];
 }
 
-async function countKeys(context: InstalledContext): Promise<number> {
-  const { text } = await askBroker(context, context.installation, '/.well-known/jwks.json');
+/** By the path that the broker itself names. */
+async function countKeys(context: InstalledContext, jwksUri: string): Promise<number> {
+  const path = URL.parse(jwksUri)?.pathname ?? '/';
+  const { text } = await askBroker(context, context.installation, path);
   const { keys } = (findObject(text) ?? {}) as { keys?: unknown };
   return Array.isArray(keys) ? keys.length : 0;
 }

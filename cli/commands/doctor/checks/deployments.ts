@@ -1,7 +1,14 @@
 // What ought to run and what protects it: replicas, disruption budgets, network policies.
 import type { Finding, InstalledContext } from '../check.ts';
 import { orAllWell } from '../check.ts';
-import { type Deployment, listParts, PARTS, type Part } from '../installation.ts';
+import {
+  type Deployment,
+  findVariable,
+  type Installation,
+  listParts,
+  PARTS,
+  type Part,
+} from '../installation.ts';
 import type { Metadata } from '../kube.ts';
 
 const CONSEQUENCE: Readonly<Record<Part, string>> = {
@@ -13,20 +20,25 @@ const CONSEQUENCE: Readonly<Record<Part, string>> = {
 export async function checkDeployments({
   installation,
 }: InstalledContext): Promise<readonly Finding[]> {
-  const { namespace, parts } = installation;
   return PARTS.map((part): Finding => {
-    const deployment = parts[part];
-    return deployment
-      ? { about: part, ...judgeDeployment(part, deployment, namespace) }
-      : {
-          state: part === 'controller' ? 'warning' : 'problem',
-          about: part,
-          seen: `there is no ${part}`,
-          means: CONSEQUENCE[part],
-          mend:
-            part === 'controller' ? 'helm upgrade --set controller.enabled=true' : 'helm upgrade',
-        };
+    const deployment = installation.parts[part];
+    const judged = deployment
+      ? judgeDeployment(part, deployment, installation.namespace)
+      : judgeMissing(part, installation);
+    return { about: part, ...judged };
   });
+}
+
+function judgeMissing(part: Part, { namespace, parts }: Installation): Finding {
+  const means = CONSEQUENCE[part];
+  const seen = `there is no ${part}`;
+  if (part === 'controller')
+    return { state: 'warning', seen, means, mend: 'helm upgrade --set controller.enabled=true' };
+  const url = findVariable(parts.webhook, 'COATCHECK_BROKER_URL');
+  // As in a cluster whose broker is in another one.
+  if (part === 'broker' && url !== undefined && !url.includes(`.${namespace}.svc`))
+    return { state: 'ok', seen: `it is elsewhere, at ${url}; this looks at it from there alone` };
+  return { state: 'problem', seen, means, mend: 'helm upgrade' };
 }
 
 function judgeDeployment(

@@ -4,6 +4,7 @@ import type { Finding, InstalledContext } from '../check.ts';
 import { orAllWell } from '../check.ts';
 import { findVariable, type Installation, listParts, type Part } from '../installation.ts';
 import { readObject } from '../kube.ts';
+import { REGISTRATIONS } from './registration.ts';
 
 interface ResourceRight {
   readonly verb: string;
@@ -17,44 +18,58 @@ type Right = ResourceRight | { readonly verb: 'get'; readonly path: string };
 
 const CORE = ['get', 'list', 'watch'];
 
-/** As the Deployments ask for them; design and chart give exactly these. */
-function listNeeded(part: Part, { parts, namespace }: Installation): readonly Right[] {
-  const deployment = parts[part];
-  const of = (name: string) => findVariable(deployment, name);
-  if (part === 'broker')
-    return [
-      { verb: 'create', group: 'authentication.k8s.io', resource: 'tokenreviews' },
-      { verb: 'create', group: 'authorization.k8s.io', resource: 'subjectaccessreviews' },
-      { verb: 'get', path: '/openid/v1/jwks' },
-      ...(of('COATCHECK_TOKEN_ROLES') === 'true'
-        ? [
-            ...CORE.map((verb) => ({ verb, group: 'auth.example.io', resource: 'tokenroles' })),
-            {
-              verb: 'patch',
-              group: 'auth.example.io',
-              resource: 'tokenroles',
-              subresource: 'status',
-            },
-          ]
-        : []),
-      ...(of('COATCHECK_NAMESPACE_LABELS') === 'auto'
-        ? CORE.map((verb) => ({ verb, resource: 'namespaces' }))
-        : []),
-    ];
-  if (part === 'controller') {
-    const lease = { group: 'coordination.k8s.io', resource: 'leases', namespace };
-    const name = of('COATCHECK_LEASE_NAME') ?? deployment?.metadata.name ?? '';
-    return [
-      ...CORE.flatMap((verb) => [
-        { verb, resource: 'pods' },
-        { verb, resource: 'serviceaccounts' },
-      ]),
-      { verb: 'create', ...lease },
-      { verb: 'get', ...lease, name },
-      { verb: 'patch', ...lease, name },
-    ];
-  }
-  return [];
+const KEYS: Right = { verb: 'get', path: '/openid/v1/jwks' };
+const ROLES = { group: 'auth.example.io', resource: 'tokenroles' };
+
+/** As the Deployments ask for them; the chart gives exactly these. */
+function listNeeded(part: Part, installation: Installation): readonly Right[] {
+  if (part === 'broker') return listOfBroker(installation);
+  return part === 'controller' ? listOfController(installation) : [];
+}
+
+function listOfBroker({ parts: { broker } }: Installation): readonly Right[] {
+  const usesObjects = findVariable(broker, 'COATCHECK_TOKEN_ROLES') === 'true';
+  const usesLabels = findVariable(broker, 'COATCHECK_NAMESPACE_LABELS') === 'auto';
+  return [
+    { verb: 'create', group: 'authentication.k8s.io', resource: 'tokenreviews' },
+    { verb: 'create', group: 'authorization.k8s.io', resource: 'subjectaccessreviews' },
+    KEYS,
+    ...(usesObjects
+      ? [
+          ...CORE.map((verb) => ({ verb, ...ROLES })),
+          { verb: 'patch', ...ROLES, subresource: 'status' },
+        ]
+      : []),
+    ...(usesLabels ? CORE.map((verb) => ({ verb, resource: 'namespaces' })) : []),
+  ];
+}
+
+function listOfController({ parts: { controller }, namespace }: Installation): readonly Right[] {
+  const of = (name: string) => findVariable(controller, name);
+  const lease = { group: 'coordination.k8s.io', resource: 'leases', namespace };
+  const leaseName = of('COATCHECK_LEASE_NAME') ?? controller?.metadata.name ?? '';
+  const secret = of('COATCHECK_CERTIFICATES_SECRET');
+  const registration = of('COATCHECK_WEBHOOK_CONFIGURATION');
+  return [
+    ...CORE.flatMap((verb) => [
+      { verb, resource: 'pods' },
+      { verb, resource: 'serviceaccounts' },
+    ]),
+    { verb: 'create', group: 'events.k8s.io', resource: 'events' },
+    { verb: 'create', ...lease },
+    { verb: 'get', ...lease, name: leaseName },
+    { verb: 'patch', ...lease, name: leaseName },
+    ...(of('COATCHECK_EVICT_MISSED') === 'true'
+      ? [{ verb: 'create', resource: 'pods', subresource: 'eviction' }]
+      : []),
+    ...(secret === undefined
+      ? []
+      : ['get', 'update'].map((verb) => ({ verb, resource: 'secrets', namespace, name: secret }))),
+    ...(registration === undefined
+      ? []
+      : [{ verb: 'patch', ...REGISTRATIONS, name: registration }]),
+    ...(of('COATCHECK_PUSH_KEYS') === 'true' ? [KEYS] : []),
+  ];
 }
 
 /** Whoever takes over a pod of ours would get these. */
@@ -141,7 +156,8 @@ async function askWhether(
 
 function toWords(right: Right): string {
   if ('path' in right) return `${right.verb} ${right.path}`;
-  const { verb, group, resource, subresource, namespace } = right;
+  const { verb, group, resource, subresource, namespace, name } = right;
   const what = `${resource}${subresource === undefined ? '' : `/${subresource}`}${group === undefined ? '' : `.${group}`}`;
-  return `${verb} ${what}${namespace === undefined ? '' : ` in ${namespace}`}`;
+  const named = name === undefined ? what : `${what} ${name}`;
+  return `${verb} ${named}${namespace === undefined ? '' : ` in ${namespace}`}`;
 }
