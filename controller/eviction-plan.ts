@@ -1,6 +1,7 @@
 // Whom to evict next, so that its owner makes an injected one in its place: one pod of an owner at a time, the next when the
 // one before is ready, and never on for an owner whose new pods are no better. Knows what was seen; asks nobody anything.
 import type { ItemChange } from '../common/kube/collection.ts';
+import { isPlainlyRefused } from '../common/protocol/missed.ts';
 import { type Admission, findAdmission } from './missed.ts';
 import type { TrackedPod } from './pods.ts';
 
@@ -56,12 +57,13 @@ export const MAX_FRUITLESS = 2;
 const MAX_OWNERS = 10_000;
 
 /**
- * Whether its owner makes another one, at no price but the restart. Not a Job: it counts the pod as failed and does its work
- * again. Not a bare pod, nor one of an owner that nobody here knows.
+ * Whether its owner makes another one that may be injected, at no price but the restart. Not a Job: it counts the pod as
+ * failed and does its work again. Not a bare pod, nor one of an owner that nobody here knows; nor what the webhook would
+ * refuse: nothing would come in its place.
  */
-export function isEvictable({ owner }: Pick<TrackedPod, 'owner'>): boolean {
-  if (!owner) return false;
-  const { apiVersion, kind } = owner;
+export function isEvictable(pod: Pick<TrackedPod, 'owner' | 'annotations'>): boolean {
+  if (!pod.owner || isPlainlyRefused(pod)) return false;
+  const { apiVersion, kind } = pod.owner;
   return apiVersion === 'v1'
     ? kind === 'ReplicationController'
     : apiVersion.startsWith('apps/') && EVICTABLE.includes(kind);

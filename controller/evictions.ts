@@ -78,7 +78,7 @@ export function createEvictions(options: EvictionsOptions): Evictions {
       log.info(about, 'an eviction has to wait');
       tell(toPodObject(pod), {
         reason: 'EvictionHeldBack',
-        note: 'is to be evicted because it missed injection, and may not be now (PodDisruptionBudget); tried again',
+        note: 'is to be evicted because it missed injection, but a PodDisruptionBudget or the API server does not allow it now; it is tried again',
       });
     } else if (outcome !== 'gone') {
       log.warn({ err: error, ...about }, 'a pod that missed injection could not be evicted');

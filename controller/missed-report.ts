@@ -2,7 +2,7 @@
 // then. Only the replica that acts tells.
 import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
-import { findAskingKey } from '../common/protocol/missed.ts';
+import { findAskingKey, isPlainlyRefused } from '../common/protocol/missed.ts';
 import type { EventObject, EventRecorder, ObjectEvent } from './events.ts';
 import { isEvictable } from './eviction-plan.ts';
 import type { MissedPods } from './missed.ts';
@@ -85,7 +85,7 @@ const SAID = { type: 'Warning', reason: 'MissedInjection', action: 'Inspecting' 
 
 function toPodEvent(pod: TrackedPod, { prefix, isEvicting }: Wording): ObjectEvent {
   const annotation = `${prefix}${findAskingKey(pod) ?? ''}`;
-  const cure = isEvicting && isEvictable(pod) ? 'The controller evicts it.' : toCure(pod);
+  const cure = isEvicting && isEvictable(pod) ? toPromise(pod) : toCure(pod);
   return {
     ...SAID,
     regarding: toPodObject(pod),
@@ -93,7 +93,14 @@ function toPodEvent(pod: TrackedPod, { prefix, isEvicting }: Wording): ObjectEve
   };
 }
 
-function toCure({ owner, namespace, name }: TrackedPod): string {
+function toPromise({ owner }: TrackedPod): string {
+  return `The controller evicts it as soon as it may; Events of its ${owner?.kind} say what came of it.`;
+}
+
+function toCure(pod: TrackedPod): string {
+  const { owner, namespace, name } = pod;
+  if (isPlainlyRefused(pod))
+    return 'Another one like it would be refused: correct its annotations first (coatcheck lint), then recreate it.';
   const deletion = `kubectl delete pod -n ${namespace} ${name}`;
   if (!owner) return `Recreate it: ${deletion}, and apply its manifest again.`;
   const more = owner.kind === 'Job' ? ', and counts this one as failed' : '';

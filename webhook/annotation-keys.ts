@@ -1,22 +1,14 @@
 // The keys under our prefix, before any value is understood: which exist, which of them carry an audience's name, and
 // what is said of one that does not exist.
 import type { JsonObject } from '../common/protocol/admission.ts';
-import type { PodAudience } from '../common/protocol/pod.ts';
+import {
+  ANNOTATION_KEYS,
+  NAMED_ANNOTATION_KEYS,
+  type PodAudience,
+  splitAnnotationKey,
+} from '../common/protocol/pod.ts';
 import { didYouMean } from '../common/spelling.ts';
 import { type Denial, type DenialCode, MOST_TOLD, quote, toShown } from './errors.ts';
-
-/** Every key, without the prefix. Those of `NAMED_KEYS` also take a name of an audience after a dot. */
-export const KEYS = [
-  'audience',
-  'mode',
-  'role',
-  'containers',
-  'init-order',
-  'token-expiration',
-  'deadline',
-  'status',
-] as const;
-export const NAMED_KEYS = ['audience', 'role', 'containers'] as const;
 
 /** The annotations under the prefix, sorted into plain keys and named ones. Handed to the parsers of single values. */
 export interface GivenAnnotations {
@@ -51,7 +43,7 @@ export function sortKeys(
     // Written by us, trusted by nobody: also a copied or invented one.
     if (name === 'status') continue;
     const value = annotations[key];
-    const [base, audience] = splitKey(name);
+    const [base, audience] = splitAnnotationKey(name);
     if (base === undefined) denyUnknownKey(name, { deny, guess });
     else if (typeof value !== 'string') deny('annotation_not_text', name, 'must be a string');
     else if (audience === undefined) plain.set(name, value);
@@ -60,21 +52,14 @@ export function sortKeys(
   return { prefix, plain, named, deny, guess };
 }
 
-function splitKey(name: string): [base?: string, audience?: string] {
-  if ((KEYS as readonly string[]).includes(name)) return [name];
-  const dot = name.indexOf('.');
-  const base = name.slice(0, Math.max(dot, 0));
-  return (NAMED_KEYS as readonly string[]).includes(base) ? [base, name.slice(dot + 1)] : [];
-}
-
 function denyUnknownKey(
   name: string,
   { deny, guess }: Pick<GivenAnnotations, 'deny' | 'guess'>,
 ): void {
-  const allowed = KEYS.filter((key) => key !== 'status');
+  const allowed = ANNOTATION_KEYS.filter((key) => key !== 'status');
   const dot = name.indexOf('.');
-  const nearest = dot > 0 ? guess(name.slice(0, dot), NAMED_KEYS) : guess(name, allowed);
-  const named = NAMED_KEYS.map((key) => `${key}.<name>`);
+  const nearest = dot > 0 ? guess(name.slice(0, dot), NAMED_ANNOTATION_KEYS) : guess(name, allowed);
+  const named = NAMED_ANNOTATION_KEYS.map((key) => `${key}.<name>`);
   deny(
     'annotation_unknown',
     name,

@@ -1,6 +1,7 @@
 // Which pods missed injection: they ask for a client token by annotations of ours and were stored without our volumes.
 // One judgement for whoever looks at stored pods; nothing is changed or asked here.
-import { IDENTITY_VOLUME, TOKENS_VOLUME } from './pod.ts';
+import { isAudience } from './audiences.ts';
+import { IDENTITY_VOLUME, splitAnnotationKey, TOKENS_VOLUME } from './pod.ts';
 
 /** What the judgement needs of a stored pod; {@link toInjectionFacts} takes it from an object of the API server. */
 export interface InjectionFacts {
@@ -53,6 +54,26 @@ export function findAskingKey({
     .filter((key) => key !== STATUS_KEY)
     .sort();
   return keys.find((key) => /^audience(\.|$)/.test(key)) ?? keys[0];
+}
+
+/**
+ * Whether the webhook refuses such a pod for certain: an annotation that does not exist, no audience, or none that could be
+ * one. It looks at more than this; what passes here may be refused all the same.
+ */
+export function isPlainlyRefused({
+  annotations = {},
+}: Pick<InjectionFacts, 'annotations'>): boolean {
+  const split = Object.entries(annotations).map(
+    ([key, value]) => [splitAnnotationKey(key)[0], value] as const,
+  );
+  const audiences = split
+    .filter(([base]) => base === 'audience')
+    .flatMap(([, value]) => value.split(',').map((one) => one.trim()));
+  return (
+    split.some(([base]) => base === undefined) ||
+    audiences.length === 0 ||
+    !audiences.every(isAudience)
+  );
 }
 
 /** @param prefix of our annotations, with its slash */

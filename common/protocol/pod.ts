@@ -27,6 +27,28 @@ export const APP_VARIABLES = [
   'AUTH_CA_FILE',
 ] as const;
 
+/** Every annotation, without the prefix. Those of the next list also take a name of an audience after a dot. */
+export const ANNOTATION_KEYS = [
+  'audience',
+  'mode',
+  'role',
+  'containers',
+  'init-order',
+  'token-expiration',
+  'deadline',
+  'status',
+] as const;
+export const NAMED_ANNOTATION_KEYS = ['audience', 'role', 'containers'] as const;
+
+/** `audience.billing` is `audience` and `billing`; nothing where there is no such annotation. */
+export function splitAnnotationKey(key: string): [base?: string, audience?: string] {
+  if ((ANNOTATION_KEYS as readonly string[]).includes(key)) return [key];
+  const dot = key.indexOf('.');
+  const base = key.slice(0, Math.max(dot, 0));
+  const isNamed = (NAMED_ANNOTATION_KEYS as readonly string[]).includes(base);
+  return isNamed ? [base, key.slice(dot + 1)] : [];
+}
+
 export const MODES = ['init', 'refresh'] as const;
 export type Mode = (typeof MODES)[number];
 

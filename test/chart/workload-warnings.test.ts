@@ -1,7 +1,7 @@
 // The policy that warns about workloads: in step with the webhook's own keys, and never able to refuse anything. That it
 // compiles and what it says is shown on a real API server (test/cluster/chart).
 import { expect } from 'chai';
-import { KEYS, NAMED_KEYS } from '../../webhook/annotation-keys.ts';
+import { ANNOTATION_KEYS, NAMED_ANNOTATION_KEYS } from '../../common/protocol/pod.ts';
 import { renderChart } from './helm.ts';
 
 interface Policy {
@@ -35,16 +35,16 @@ describe('warnings about workloads from the chart', () => {
 
   it('know exactly the keys that the webhook knows', () => {
     expect(keys).to.deep.equal([
-      ...KEYS.map((key) => `${PREFIX}${key}`),
-      ...NAMED_KEYS.map((key) => `${PREFIX}${key}.`),
+      ...ANNOTATION_KEYS.map((key) => `${PREFIX}${key}`),
+      ...NAMED_ANNOTATION_KEYS.map((key) => `${PREFIX}${key}.`),
     ]);
   });
 
   it('name the keys that are allowed', () => {
     const said = policy.spec.validations[0]?.messageExpression ?? '';
     const allowed = [
-      ...KEYS.filter((key) => key !== 'status'),
-      ...NAMED_KEYS.map((key) => `${key}.<name>`),
+      ...ANNOTATION_KEYS.filter((key) => key !== 'status'),
+      ...NAMED_ANNOTATION_KEYS.map((key) => `${key}.<name>`),
     ];
     expect(said).to.include(`allowed: ${allowed.join(', ')}'`);
   });

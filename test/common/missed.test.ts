@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import {
   findAskingKey,
   isMissed,
+  isPlainlyRefused,
   type PodObject,
   toInjectionFacts,
 } from '../../common/protocol/missed.ts';
@@ -76,6 +77,24 @@ describe('a pod that missed injection', () => {
     it(`of ${keys.join(', ')} shows ${best ?? 'nothing'}`, () => {
       const annotations = Object.fromEntries(keys.map((key) => [key, 'x']));
       expect(findAskingKey({ annotations })).to.equal(best);
+    });
+  }
+
+  for (const [annotations, is] of [
+    [{ audience: 'payments' }, false],
+    [{ audience: 'payments, orders', mode: 'init', 'init-order': 'last' }, false],
+    [{ 'audience.a': 'https://a.example/x', 'role.a': 'r', status: '{}' }, false],
+    [{ audence: 'payments' }, true],
+    [{ audience: 'payments', audence: 'x' }, true],
+    [{ audience: 'payments', 'mode.a': 'init' }, true],
+    [{ mode: 'init' }, true],
+    [{ audience: '' }, true],
+    [{ audience: 'payments,,orders' }, true],
+    [{ audience: 'pay ments' }, true],
+    [{ status: 'x' }, true],
+  ] as const) {
+    it(`with ${JSON.stringify(annotations)} would ${is ? '' : 'not plainly '}be refused`, () => {
+      expect(isPlainlyRefused({ annotations })).to.equal(is);
     });
   }
 });

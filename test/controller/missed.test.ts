@@ -153,22 +153,26 @@ describe('missed pods', () => {
     api.put('pods', toPod('fine', { owner: 'web', volumes: BOTH }));
     api.put('pods', toPod('bare'));
     api.put('pods', toPod('system', { namespace: 'kube-system' }));
+    const misspelt = { 'auth.example.io/audence': 'payments' };
+    api.put('pods', toPod('misspelt', { annotations: misspelt }));
     await watch();
-    await until(() => api.events.length >= 3, 'Events');
-    expect(await readMetric('missed_pods')).to.equal(2);
+    await until(() => api.events.length >= 4, 'Events');
+    expect(await readMetric('missed_pods')).to.equal(3);
     const said = findEvents('MissedInjection');
     expect(said.map(({ about }) => about)).to.have.members([
       'Pod shop/web-1',
       'ReplicaSet shop/web',
       'Pod shop/bare',
+      'Pod shop/misspelt',
     ]);
     const noteOf = (about: string) => said.find((one) => one.about === about)?.note;
     expect(noteOf('Pod shop/web-1')).to.include('carries auth.example.io/audience but');
     expect(noteOf('Pod shop/web-1')).to.include('kubectl delete pod -n shop web-1; its ReplicaSet');
     expect(noteOf('Pod shop/bare')).to.include('and apply its manifest again');
+    expect(noteOf('Pod shop/misspelt')).to.include('coatcheck lint');
     expect(noteOf('ReplicaSet shop/web')).to.include('kubectl get events -n shop');
     expect(api.evictions).to.eql([]);
-    expect(text).to.match(/"missed":2.*"example":"shop\/web-1"/);
+    expect(text).to.match(/"missed":3.*"example":"shop\/web-1"/);
   });
   it('are told of as they come, and forgotten as they go', async () => {
     await watch();
@@ -235,6 +239,10 @@ describe('missed pods', () => {
       ['a Job would count them as failed', { owner: 'job', kind: 'Job' }],
       ['the webhook never sees their namespace', { owner: 'web', namespace: 'kube-system' }],
       ['their namespace is not among those named', { owner: 'web', namespace: 'elsewhere' }],
+      [
+        'the webhook would refuse what comes in their place',
+        { owner: 'web', annotations: { 'auth.example.io/audence': 'payments' } },
+      ],
     ] as const) {
       it(`stay where ${name}`, async () => {
         api.put('pods', toPod('stays', made));
@@ -252,7 +260,7 @@ describe('missed pods', () => {
       await until(() => api.evictions.length > 0, 'a try');
       await until(() => listAbout('EvictionHeldBack').length > 0, 'the Event');
       expect(listAbout('EvictionHeldBack')).to.eql(['Pod shop/web-1']);
-      expect(findEvents('MissedInjection')[0]?.note).to.match(/The controller evicts it\.$/);
+      expect(findEvents('MissedInjection')[0]?.note).to.include('The controller evicts it');
       expect(await readMetric('evictions_total{outcome="held_back"}')).to.equal(1);
       expect(api.find('pods', 'shop/web-1')).to.not.equal(undefined);
     });

@@ -180,6 +180,9 @@ describe('the settings of the controller', () => {
     ['replicas without a name', { COATCHECK_BROKERS_SERVICE: ':8443' }, 'must be name:port'],
     ['sets every second', { COATCHECK_LIVE_SET_SECONDS: '1' }, 'from 30 to 3600'],
     ['no namespace', { COATCHECK_NAMESPACE: '' }, 'COATCHECK_NAMESPACE'],
+    ['two stars', { COATCHECK_MISSED_NAMESPACES: 'a,*-b-*' }, 'with one * at most'],
+    ['exclusions by pattern', { COATCHECK_EXCLUDE_NAMESPACES: 'kube-*' }, 'a name of a namespace'],
+    ['evictions without pause', { COATCHECK_EVICTIONS_PER_MINUTE: '601' }, 'from 1 to 600'],
   ] as const;
   for (const [what, wrong, says] of ROWS) {
     it(`refuse ${what}`, () => {

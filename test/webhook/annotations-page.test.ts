@@ -3,8 +3,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { toAudienceName } from '../../common/protocol/audience-name.ts';
-import { APP_VARIABLES } from '../../common/protocol/pod.ts';
-import { KEYS, NAMED_KEYS } from '../../webhook/annotation-keys.ts';
+import {
+  ANNOTATION_KEYS,
+  APP_VARIABLES,
+  NAMED_ANNOTATION_KEYS,
+} from '../../common/protocol/pod.ts';
 import { DENIALS } from '../../webhook/errors.ts';
 import { DEADLINE_BOUNDS, TOKEN_EXPIRATION_BOUNDS } from '../../webhook/inject-settings.ts';
 import { INJECT_TABLE } from '../../webhook/settings.ts';
@@ -24,7 +27,10 @@ function readRows(heading: string): { keys: string[]; rest: string }[] {
 
 describe('docs/annotations.md', () => {
   it('has every annotation there is and no other', () => {
-    const expected = [...KEYS, ...NAMED_KEYS.map((key) => `${key}.<name>`)].sort();
+    const expected = [
+      ...ANNOTATION_KEYS,
+      ...NAMED_ANNOTATION_KEYS.map((key) => `${key}.<name>`),
+    ].sort();
     expect(
       readRows('All of them')
         .flatMap(({ keys }) => keys)

@@ -8,8 +8,7 @@ import {
   MAX_AUDIENCES,
   RESERVED_AUDIENCES,
 } from '../../common/protocol/audiences.ts';
-import { MODES } from '../../common/protocol/pod.ts';
-import { KEYS, NAMED_KEYS } from '../annotation-keys.ts';
+import { ANNOTATION_KEYS, MODES, NAMED_ANNOTATION_KEYS } from '../../common/protocol/pod.ts';
 import { CONTAINER_NAME } from '../annotations.ts';
 import { ROLE } from '../audiences.ts';
 import type { DenialCode } from '../errors.ts';
@@ -68,8 +67,8 @@ function toCountRule(prefix: string): Rule {
 }
 
 function toUnknownRule(prefix: string): Rule {
-  const allowed = KEYS.filter((key) => key !== 'status');
-  const starts = NAMED_KEYS.map((key) => `${key}.`);
+  const allowed = ANNOTATION_KEYS.filter((key) => key !== 'status');
+  const starts = NAMED_ANNOTATION_KEYS.map((key) => `${key}.`);
   const unknown = `variables.keys.filter(key, !(key in ${literal(allowed)}) && !${literal(starts)}.exists(start, key.startsWith(start)))`;
   const problem = `is not a known annotation; allowed: ${[...allowed, ...starts.map((one) => `${one}<name>`)].join(', ')}`;
   return {
