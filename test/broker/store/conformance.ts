@@ -41,6 +41,7 @@ export function describeStore(backend: Backend): void {
     describe('static and bootstrap tokens', () => describeStatic(suite));
     describe('denials', () => describeDenials(suite));
     describe('roles', () => describeRoles(suite));
+    describe('clusters', () => describeClusters(suite));
     describe('keys', () => describeKeys(suite));
     describe('clients', () => describeClients(suite));
     describe('decisions', () => describeDecisions(suite));
@@ -544,6 +545,118 @@ function describeRoles(suite: Suite): void {
     expect(await roles.remove('a')).to.equal(false);
     expect(await roles.find('a')).to.equal(undefined);
     expect(suite.changes.length).to.be.at.least(2);
+  });
+}
+
+const CLUSTER = { document: { kind: 'oidc', n: [1] }, updatedAt: 5, updatedBy: 'client:a' };
+const anything = { check: () => undefined };
+const toKeys = (cluster: string, change: object = {}) => ({
+  cluster,
+  registration: 'first',
+  jwks: '{"keys":[]}',
+  pushedAt: 7,
+  pushedBy: 'k8s:edge:a:b',
+  ...change,
+});
+
+/** On PostgreSQL two replicas. */
+async function findWriters({ store, database }: Suite) {
+  const other = store.kind === 'postgres' ? await database.open() : store;
+  return [store, other, store].map(({ clusters }) => clusters);
+}
+
+function describeClusters(suite: Suite): void {
+  it('keeps clusters and what they pushed, and tells of both', async () => {
+    const { clusters } = suite.store;
+    expect(await clusters.read()).to.deep.equal({ clusters: [], keys: [] });
+    const put = await clusters.put({ name: 'edge', ...CLUSTER }, anything);
+    const pushed = await clusters.putKeys(toKeys('edge'), anything.check);
+    expect(put).to.deep.include({ name: 'edge', ...CLUSTER });
+    expect(pushed).to.deep.include(toKeys('edge'));
+    expect(await clusters.read()).to.deep.equal({ clusters: [put], keys: [pushed] });
+    expect(findTold(suite)).to.deep.equal([{ topic: 'clusters' }]);
+  });
+
+  it('never gives a version twice, whatever was removed', async () => {
+    const { clusters } = suite.store;
+    const first = await clusters.put({ name: 'edge', ...CLUSTER }, anything);
+    await clusters.remove('edge');
+    const second = await clusters.put({ name: 'edge', ...CLUSTER }, anything);
+    const other = await clusters.put({ name: 'other', ...CLUSTER }, anything);
+    expect(second.version).to.be.greaterThan(first.version);
+    expect(other.version).to.be.greaterThan(second.version);
+  });
+
+  it('replaces only the version that is expected', async () => {
+    const { clusters } = suite.store;
+    const row = { name: 'edge', ...CLUSTER };
+    const put = (expectedVersion: number) => clusters.put(row, { ...anything, expectedVersion });
+    expect(await findRefusal(put(1))).to.equal('conflict');
+    const { version } = await put(0);
+    expect(await findRefusal(put(0))).to.equal('conflict');
+    expect(await findRefusal(put(version + 1))).to.equal('conflict');
+    expect((await put(version)).version).to.be.greaterThan(version);
+  });
+
+  it('has another version of pushed keys only where they are others', async () => {
+    const { clusters } = suite.store;
+    const push = (change: object) => clusters.putKeys(toKeys('edge', change), anything.check);
+    const first = await push({});
+    const again = await push({ pushedAt: 9 });
+    expect(again).to.deep.equal({ ...first, pushedAt: 9 });
+    const next = await push({ jwks: '{"keys":[1]}' });
+    expect(next.version).to.be.greaterThan(first.version);
+    const registered = await push({ registration: 'second' });
+    expect(registered.version).to.be.greaterThan(next.version);
+  });
+
+  it('writes nothing that a check refuses, and shows it everything there is', async () => {
+    const { clusters } = suite.store;
+    await clusters.put({ name: 'edge', ...CLUSTER }, anything);
+    await clusters.putKeys(toKeys('edge'), anything.check);
+    const before = await clusters.read();
+    const refuse = (all: unknown) => {
+      expect(all).to.deep.equal(before);
+      throw new RangeError('refused');
+    };
+    const put = clusters.put({ name: 'other', ...CLUSTER }, { check: refuse });
+    const push = clusters.putKeys(toKeys('other'), refuse);
+    const errors = await Promise.all([put, push].map((one) => one.catch((error: Error) => error)));
+    expect(errors.map((error) => (error as Error).message)).to.deep.equal(['refused', 'refused']);
+    expect(await clusters.read()).to.deep.equal(before);
+  });
+
+  it('lets of two that must not both be written one in, however close they come', async () => {
+    const { clusters } = suite.store;
+    const writers = await findWriters(suite);
+    const written = await Promise.all(
+      writers.map((writer, index) =>
+        writer
+          .putKeys(toKeys(`cluster-${index}`), ({ keys }) => {
+            if (keys.length > 0) throw new RangeError('taken');
+          })
+          .then(
+            () => true,
+            () => false,
+          ),
+      ),
+    );
+    expect(written.filter(Boolean)).to.have.length(1);
+    expect((await clusters.read()).keys).to.have.length(1);
+  });
+
+  it('removes a cluster with the keys of its registration, and no others', async () => {
+    const { clusters } = suite.store;
+    for (const name of ['edge', 'other', 'file'])
+      await clusters.put({ name, ...CLUSTER }, anything);
+    for (const name of ['edge', 'other', 'file'])
+      await clusters.putKeys(toKeys(name), anything.check);
+    expect(await clusters.remove('edge', 'first')).to.equal(true);
+    expect(await clusters.remove('file', 'another')).to.equal(true);
+    expect(await clusters.remove('edge', 'first')).to.equal(false);
+    const left = await clusters.read();
+    expect(left.clusters.map(({ name }) => name)).to.deep.equal(['other']);
+    expect(left.keys.map(({ cluster }) => cluster).sort()).to.deep.equal(['file', 'other']);
   });
 }
 
