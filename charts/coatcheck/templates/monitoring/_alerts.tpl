@@ -112,5 +112,10 @@ A counter that was never touched has no series, so `increase` sees its first ste
   for: 5m
   severity: warning
   summary: A controller cannot follow what happens in the cluster.
+- alert: CoatcheckPodsMissedInjection
+  expr: max(coatcheck_controller_missed_pods{ {{- $ours }}}) > 0
+  for: 10m
+  severity: warning
+  summary: Annotated pods run without injection; they get no client token.
 {{- end }}
 {{- end -}}
