@@ -2,13 +2,15 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 export interface CertificateMetrics {
-  /** Certificate to the end of its validity, milliseconds since the epoch; empty where this replica does not act. */
+  /** Certificate to the end of its validity, milliseconds since the epoch. */
   setEnds(ends: Readonly<Record<string, number>>): void;
   /** `ca`, `webhook` or `broker`. */
   countRenewal(certificate: string): void;
   countFailure(step: (typeof STEPS)[number]): void;
-  /** Undefined where this replica does not act. */
-  setInjected(isInjected: boolean | undefined): void;
+  /** Whether the API server has the bundle in this MutatingWebhookConfiguration. */
+  setInjected(configuration: string, isInjected: boolean): void;
+  /** This replica does not act any more. */
+  forget(): void;
 }
 
 /** Reading and writing the Secret, stating the API server's bundle, and the authority's own loss. */
@@ -37,10 +39,10 @@ export function createCertificateMetrics(registry: Registry): CertificateMetrics
   });
   const injected = new Gauge({
     name: 'coatcheck_controller_ca_bundle_injected',
-    help: '1 where the API server has the bundle of the Secret; 0 where it could not be told',
+    help: '1 where the API server has the bundle of the Secret in this MutatingWebhookConfiguration; 0 where it could not be told',
+    labelNames: ['configuration'],
     registers,
   });
-  injected.remove();
   for (const certificate of CERTIFICATES) renewals.inc({ certificate }, 0);
   for (const step of STEPS) failures.inc({ step }, 0);
   return {
@@ -50,9 +52,12 @@ export function createCertificateMetrics(registry: Registry): CertificateMetrics
     },
     countRenewal: (certificate) => renewals.inc({ certificate }),
     countFailure: (step) => failures.inc({ step }),
-    setInjected: (isInjected) => {
-      if (isInjected === undefined) injected.remove();
-      else injected.set(Number(isInjected));
+    setInjected: (configuration, isInjected) => {
+      injected.set({ configuration }, Number(isInjected));
+    },
+    forget: () => {
+      ends.reset();
+      injected.reset();
     },
   };
 }

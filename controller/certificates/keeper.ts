@@ -145,7 +145,7 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
         throw error;
       }
     });
-    metrics.setInjected(isDone);
+    metrics.setInjected(registration, isDone);
     if (!isDone) return false;
     injected = bundle;
     injectedAt = clock.now();
@@ -156,8 +156,7 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
     injected = undefined;
     written = undefined;
     troubles.clear();
-    metrics.setEnds({});
-    metrics.setInjected(undefined);
+    metrics.forget();
   }
 
   return {
