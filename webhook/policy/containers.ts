@@ -70,11 +70,9 @@ export function toContainerVariables(settings: InjectSettings): readonly Variabl
         path: cel('p.path'),
         env: cel('p.env'),
         mounts: cel('p.mounts'),
-        missing: cel('p.wantedEnv.filter(w, !p.env.exists(e, e.name == w.name))'),
-        open: cel('p.wantedMounts.filter(w, !p.mounts.exists(m, m == w))'),
-        spare: cel(
-          `p.mounts.filter(m, m.name == ${quoted(TOKENS_VOLUME)} && !p.wantedMounts.exists(w, w == m))`,
-        ),
+        missing: cel('p.wantedEnv.filter(w, !(w.name in p.names))'),
+        open: cel('p.wantedMounts.filter(w, !(w in p.ours))'),
+        spare: cel('p.ours.filter(m, !(m in p.wantedMounts))'),
       })})`,
     },
   ];
@@ -135,6 +133,9 @@ function toPlan({ mountRoot, issuer, brokerCa }: InjectSettings): string {
     path: cel('t.path'),
     env: cel('t.env'),
     mounts: cel('t.mounts'),
+    // Comparing whole mounts and variables costs, and most of them are the pod's own.
+    names: cel('t.env.map(e, string(e.name))'),
+    ours: cel(`t.mounts.filter(m, m.name == ${quoted(TOKENS_VOLUME)})`),
     wantedEnv,
     wantedMounts: cel(`(${isWhole} ? ${literal([whole])} : t.given.map(j, dyn(${literal(part)})))`),
   });

@@ -8,37 +8,48 @@ import {
   TOKENS_VOLUME,
 } from '../../common/protocol/pod.ts';
 import type { InjectSettings } from '../inject-settings.ts';
-import { indices, literal, quoted, type Variable } from './cel.ts';
+import { choose, indices, literal, quoted, type Variable } from './cel.ts';
 import { isOurs, MOST_CONTAINERS } from './containers.ts';
 import { EVERYONE } from './request.ts';
 import { type Rule, shown } from './rules.ts';
 
 /** What the rules about mounts share. */
 export function toMountVariables({ mountRoot }: InjectSettings): readonly Variable[] {
-  const plainPath = `"/" + m.mountPath.split("/").filter(step, step != "" && step != ".").join("/")`;
-  const others = `t.mounts.filter(m, !(m.name in ${literal([IDENTITY_VOLUME, TOKENS_VOLUME])}))`;
-  const mount = `{"container": string(t.name), "name": string(m.name), "path": ${plainPath}, "access": (has(m.readOnly) && m.readOnly) || m.name in variables.readOnlyVolumes ? "read-only" : "writable"}`;
+  const root = quoted(mountRoot);
   const is = (kind: string) => `has(v.${kind})`;
   const says = (kind: string) =>
     `(has(v.${kind}) && has(v.${kind}.readOnly) && v.${kind}.readOnly)`;
-  const path = 'm.path';
-  const isAbove = `(${quoted(mountRoot)} == ${path} || ${quoted(mountRoot)}.startsWith(${path} == "/" ? "/" : ${path} + "/"))`;
-  const isBelow = `(${path} == ${quoted(mountRoot)} || ${path}.startsWith(${quoted(`${mountRoot}/`)}))`;
-  const isWrong = `(${isBelow} || (${isAbove} && m.access == "read-only"))`;
+  const readOnly = [
+    ...['configMap', 'secret', 'downwardAPI', 'projected', 'image'].map(is),
+    ...['persistentVolumeClaim', 'csi'].map(says),
+  ].join(' || ');
+  const isReadOnly = '((has(m.readOnly) && m.readOnly) || m.name in variables.readOnlyVolumes)';
+  const isAbove = `${root}.startsWith(path == "/" ? "/" : path + "/")`;
+  const isWrong = `path == ${root} || path.startsWith(${quoted(`${mountRoot}/`)}) || (${isAbove} && ${isReadOnly})`;
+  const isOthers = `!(m.name in ${literal([IDENTITY_VOLUME, TOKENS_VOLUME])})`;
   return [
     // The kubelet mounts these read-only whatever the mount says.
     {
       name: 'readOnlyVolumes',
-      expression: `variables.volumes.filter(v, ${[...['configMap', 'secret', 'downwardAPI', 'projected', 'image'].map(is), ...['persistentVolumeClaim', 'csi'].map(says)].join(' || ')}).map(v, string(v.name))`,
+      expression: `variables.volumes.filter(v, ${readOnly}).map(v, string(v.name))`,
     },
-    // By container: CEL cannot join lists of lists.
-    { name: 'mounts', expression: `variables.targets.map(t, ${others}.map(m, ${mount}))` },
     {
       name: 'conflicts',
-      expression: `variables.mounts.map(list, list.filter(m, ${isWrong})).filter(list, list.size() > 0)`,
+      expression: `variables.targets.map(t, {"container": dyn(t.name), "mounts": dyn(t.mounts.filter(m, ${isOthers} && [${PLAIN_PATH}].exists(path, ${isWrong})))}).filter(c, c.mounts.size() > 0)`,
     },
   ];
 }
+
+/** The path of mount `m` as the container sees it; what has detours is rare, and putting it together costs. */
+const PLAIN_PATH = choose(
+  [
+    [
+      'm.mountPath.startsWith("/") && !m.mountPath.endsWith("/") && !m.mountPath.contains("//") && !m.mountPath.contains("/.")',
+      'm.mountPath',
+    ],
+  ],
+  '("/" + m.mountPath.split("/").filter(step, step != "" && step != ".").join("/"))',
+);
 
 export function toPodRules(settings: InjectSettings): readonly Rule[] {
   return [
@@ -128,7 +139,8 @@ function toBadLists(isBad: string): string {
 function toMountRules({ mountRoot }: InjectSettings): readonly Rule[] {
   const isTarget = 'variables.targets.exists(t, t.path == p.path)';
   const taken = `variables.places.filter(p, p.mounts.exists(m, m.name == ${quoted(IDENTITY_VOLUME)} || (m.name == ${quoted(TOKENS_VOLUME)} && !${isTarget})))`;
-  const conflict = 'variables.conflicts[0][0]';
+  const conflict = 'variables.conflicts[0]';
+  const mount = `${conflict}.mounts[0]`;
   return [
     {
       code: 'reserved_volume_mounted',
@@ -149,14 +161,15 @@ function toMountRules({ mountRoot }: InjectSettings): readonly Rule[] {
     // CEL cannot resolve it.
     {
       code: 'needs_webhook',
-      expression: 'variables.mounts.all(list, list.all(m, !("/" + m.path + "/").contains("/../")))',
+      expression:
+        '!variables.targets.exists(t, t.mounts.exists(m, ("/" + m.mountPath + "/").contains("/../")))',
       message: 'a mountPath with ".." in it needs the webhook; allowed: the path without detours',
     },
     {
       code: 'mount_conflict',
       expression: 'variables.conflicts.size() == 0',
       message: `a container mounts something at or below ${mountRoot}, or read-only above it; allowed: any path outside`,
-      detail: `"container " + ${shown(`${conflict}.container`)} + " mounts " + ${shown(`${conflict}.name`)} + " " + ${conflict}.access + " at " + ${shown(`${conflict}.path`)} + ${quoted(`, where the tokens go or above; allowed: any path outside ${mountRoot}`)}`,
+      detail: `"container " + ${shown(`${conflict}.container`)} + " mounts " + ${shown(`${mount}.name`)} + " at " + ${shown(`${mount}.mountPath`)} + ${quoted(`, where the tokens go, or read-only above; allowed: any path outside ${mountRoot}`)}`,
     },
   ];
 }
