@@ -33,6 +33,8 @@ export interface KeyPusherOptions {
   /** How often the API server is asked. */
   readonly everySeconds: number;
   readonly onPush: (outcome: KeysOutcome) => void;
+  /** The broker has said no for minutes: somebody must act. */
+  readonly onRefusedLong: (reason: string) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -101,7 +103,7 @@ export function createKeyPusher(options: KeyPusherOptions): KeyPusher {
     if (isNews) log.info({ kids }, "the broker knows this cluster's keys");
   }
 
-  function fail(error: Error): void {
+  async function fail(error: Error): Promise<void> {
     const outcome = toOutcome(error);
     options.onPush(outcome);
     const reason = error instanceof BrokerRefusal ? error.reason : outcome;
@@ -115,6 +117,7 @@ export function createKeyPusher(options: KeyPusherOptions): KeyPusher {
       return;
     }
     log.error(facts, "the broker refuses this cluster's keys; see its entry of this cluster");
+    await options.onRefusedLong(reason);
   }
 
   /** Resolves to how long to wait, milliseconds. */
@@ -125,7 +128,7 @@ export function createKeyPusher(options: KeyPusherOptions): KeyPusher {
       return everyMs;
     } catch (error) {
       if (signal.aborted) return 0;
-      fail(error as Error);
+      await fail(error as Error);
       failures += 1;
       const longest = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 10));
       return longest * (0.5 + 0.5 * random());

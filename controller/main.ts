@@ -14,10 +14,8 @@ import { PODS_PATH, SERVICE_ACCOUNTS_PATH, takeCensus } from './census.ts';
 import { openKeeper } from './certificates/open.ts';
 import { findDeadAccounts, findDeadPods } from './deaths.ts';
 import { createEventRecorder } from './events.ts';
-import { createKeyPusher, type KeyPusher } from './keys.ts';
-import { createKeysMetrics } from './keys-metrics.ts';
-import { KEYS_PATH, KEYS_TYPE } from './keys-set.ts';
-import { createTokenHistory } from './keys-tokens.ts';
+import type { KeyPusher } from './keys.ts';
+import { openKeyPusher } from './keys-setup.ts';
 import { createLease } from './lease.ts';
 import { type ControllerMetrics, createMetrics } from './metrics.ts';
 import { createMissedMetrics } from './missed-metrics.ts';
@@ -61,10 +59,6 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
   const { apiServerUrl: url, apiServerCaFile: caFile, apiServerTokenFile: tokenFile } = settings;
   const client = createKubeClient({ url, caFile, tokenFile });
   const findReplicas = createReplicaFinder(settings.brokerUrl, settings.brokersService);
-  const keys = settings.pushKeys
-    ? createOurKeyPusher(deps, { client, metrics, findReplicas })
-    : undefined;
-  const reporter = createOurReporter(deps, { client, metrics, findReplicas, keys });
   const missedMetrics = createMissedMetrics(metrics.registry);
   const steadily = { client, clock: deps.steadyClock, log };
   const events = createEventRecorder({
@@ -73,8 +67,10 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
     instance: settings.identity,
     onOutcome: missedMetrics.countEvent,
   });
-  const missed = createMissedWatch({ ...steadily, settings, events, metrics: missedMetrics });
   const { registry } = metrics;
+  const keys = openKeyPusher({ ...deps, client, findReplicas, events, registry });
+  const reporter = createOurReporter(deps, { client, metrics, findReplicas, keys });
+  const missed = createMissedWatch({ ...steadily, settings, events, metrics: missedMetrics });
   const keeper = openKeeper({ ...steadily, settings, events, registry, wallClock: clock });
   const { pods, accounts } = createCollections(deps, {
     ...{ client, reporter, missed },
@@ -160,29 +156,6 @@ function toBroker({
   tokenFile,
 }: ControllerSettings) {
   return { url, caFile, cluster, tokenFile };
-}
-
-function createOurKeyPusher(
-  { settings, clock, random, log }: ControllerDeps,
-  { client, metrics, findReplicas }: Around,
-): KeyPusher {
-  let next = 0;
-  return createKeyPusher({
-    readKeys: () => client.get(KEYS_PATH, { accept: KEYS_TYPE }),
-    connect: async () => {
-      const replicas = await findReplicas();
-      // Another one each time: one that is away does not hold up those that are there.
-      const address = replicas[next++ % replicas.length];
-      if (!address) throw new Error('there is no replica of the broker');
-      return createBrokerClient({ ...toBroker(settings), address });
-    },
-    tokens: createTokenHistory(settings.tokenFile, clock),
-    everySeconds: settings.keysSeconds,
-    onPush: createKeysMetrics(metrics.registry, clock),
-    clock,
-    random,
-    log,
-  });
 }
 
 function createOurReporter(

@@ -2,16 +2,21 @@
 // controller, before an API server and a broker on loopback.
 import { writeFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { Registry } from 'prom-client';
 import { type Clock, systemClock } from '../../common/clock.ts';
+import { createKubeClient } from '../../common/kube/client.ts';
 import { KubeError } from '../../common/kube/error.ts';
 import { createLogger } from '../../common/log.ts';
 import { BrokerRefusal } from '../../controller/broker-client.ts';
+import type { ObjectEvent } from '../../controller/events.ts';
 import { createKeyPusher, type KeyPusher, type KeysOutcome } from '../../controller/keys.ts';
+import { openKeyPusher } from '../../controller/keys-setup.ts';
+import { readControllerSettings } from '../../controller/settings.ts';
 import { createFakeClock, type FakeClock } from '../support/clock.ts';
 import { createSigningKey, mint } from '../support/minting.ts';
 import { keep } from '../support/tokens.ts';
 import { type FakeApiServer, startApiServer, toAccount, toPod } from './api-server.ts';
-import { type FakeBroker, startBroker } from './fake-broker.ts';
+import { BROKER_NAME, type FakeBroker, startBroker } from './fake-broker.ts';
 import { authority, CONTROL_TOKEN, type StartedController, start, until } from './harness.ts';
 
 const toJwk = (kid: string) => ({ kty: 'EC', kid, crv: 'P-256', x: 'AA', y: 'BB' });
@@ -28,6 +33,7 @@ describe('the pusher of keys', () => {
   let reads: number;
   let outcomes: KeysOutcome[];
   let connections: number;
+  let refusedLong: string[];
   let text: string;
   let pusher: KeyPusher;
   let stopping: AbortController;
@@ -43,6 +49,7 @@ describe('the pusher of keys', () => {
     reads = 0;
     outcomes = [];
     connections = 0;
+    refusedLong = [];
     text = '';
     stopping = new AbortController();
     const write = (line: string) => {
@@ -70,6 +77,9 @@ describe('the pusher of keys', () => {
       tokens: { remember: async () => undefined, list: () => ownTokens },
       everySeconds: 60,
       onPush: (outcome) => outcomes.push(outcome),
+      onRefusedLong: async (reason) => {
+        refusedLong.push(reason);
+      },
       clock,
       random: () => 0.5,
       log: createLogger({ level: 'debug', process: 'controller', stream: { write } }),
@@ -148,7 +158,9 @@ describe('the pusher of keys', () => {
     refuse = () => new BrokerRefusal(401, 'bearer_invalid');
     await clock.advance(4 * MINUTE_MS);
     expect(text).to.not.include('"level":"error"');
+    expect(refusedLong).to.eql([]);
     await clock.advance(3 * MINUTE_MS);
+    expect(new Set(refusedLong)).to.eql(new Set(['bearer_invalid']));
     expect(text).to.match(/"level":"error".*"reason":"bearer_invalid".*see its entry/);
   });
   it('does not tell what the API server did not say', async () => {
@@ -233,8 +245,9 @@ describe('the keys that a controller pushes', () => {
     api.jwks = { keys: [toJwk('one'), toJwk('two')] };
     await untilKeys(2);
     expect(broker.keys()[1]?.body.keys).to.eql([toJwk('one'), toJwk('two')]);
+    const counted = 'key_pushes_total{outcome="accepted"} 2';
+    await until(async () => (await metrics()).includes(counted), 'the count');
     const text = await metrics();
-    expect(text).to.include('key_pushes_total{outcome="accepted"} 2');
     expect(text).to.include('key_pushes_total{outcome="refused"} 0');
     const at = Number(/keys_pushed_timestamp_seconds (\d+)/.exec(text)?.[1]);
     expect(at * 1000).to.be.within(Date.now() - 10_000, Date.now());
@@ -252,7 +265,7 @@ describe('the keys that a controller pushes', () => {
     api.jwks = { keys: [toJwk('two')] };
     await untilKeys(2);
     expect(broker.keys()[1]).to.deep.include({ authorization: `Bearer ${earlier}` });
-    expect(logs()).to.include('by an earlier token of ours');
+    await until(() => logs().includes('by an earlier token of ours'), 'the word of it');
     // What the broker knows now it believes.
     broker.refuse = undefined;
     api.jwks = { keys: [toJwk('two'), toJwk('three')] };
@@ -292,5 +305,90 @@ describe('the keys that a controller pushes', () => {
     expect(await controller.metrics()).to.include(
       `live_sets_total{broker="localhost:${broker.port}"}`,
     );
+  });
+});
+
+describe('a broker that refuses keys for long', () => {
+  /** A minute is a tenth of a second. */
+  const hastyClock: Clock = {
+    now: () => Date.UTC(2026, 10, 22) + performance.now() * 600,
+    sleep: (ms, signal) => systemClock.sleep(ms / 600, signal),
+  };
+  let api: FakeApiServer;
+  let broker: FakeBroker;
+  let said: ObjectEvent[];
+  let stopping: AbortController;
+  let running: Promise<void> | undefined;
+  let text: string;
+  beforeEach(async () => {
+    api = await startApiServer();
+    api.jwks = { keys: [toJwk('one')] };
+    api.put('leases', { metadata: { name: 'ours', namespace: 'product', uid: 'uid-lease' } });
+    broker = await startBroker(authority);
+    said = [];
+    text = '';
+    stopping = new AbortController();
+    const write = (line: string) => {
+      text += line;
+    };
+    const settings = readControllerSettings({
+      environment: {
+        COATCHECK_BROKER_URL: `https://${BROKER_NAME}`,
+        COATCHECK_BROKER_CA_FILE: api.caFile,
+        COATCHECK_TOKEN_FILE: api.tokenFile,
+        COATCHECK_NAMESPACE: 'product',
+        COATCHECK_LEASE_NAME: 'ours',
+        COATCHECK_CLUSTER: 'edge',
+        COATCHECK_PUSH_KEYS: 'true',
+      },
+    });
+    writeFileSync(api.caFile, authority.certificate);
+    const pusher = openKeyPusher({
+      settings,
+      client: createKubeClient(api),
+      findReplicas: async () => [{ host: '127.0.0.1', port: broker.port }],
+      events: { record: (event) => said.push(event) > 0 },
+      registry: new Registry(),
+      clock: hastyClock,
+      random: () => 0.5,
+      log: createLogger({ level: 'debug', process: 'controller', stream: { write } }),
+    });
+    running = pusher?.lead(stopping.signal);
+  });
+  afterEach(async () => {
+    stopping.abort();
+    await running;
+    keep('key-refusals.log', text);
+    await broker.close();
+    await api.close();
+  });
+
+  it('is told of by an Event on the Lease', async () => {
+    broker.status = 403;
+    await until(() => said.length > 0, 'the Event');
+    const { regarding, note, ...rest } = said[0] as ObjectEvent;
+    expect(regarding).to.eql({
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      name: 'ours',
+      namespace: 'product',
+      uid: 'uid-lease',
+    });
+    expect(rest).to.eql({ type: 'Warning', reason: 'KeysRefused', action: 'PushingKeys' });
+    expect(note).to.include('of the cluster edge (bearer_forbidden)');
+  });
+  it('is something else than one that is away', async () => {
+    broker.status = 503;
+    await systemClock.sleep(800);
+    expect(broker.countRequests()).to.be.above(5);
+    expect(said).to.eql([]);
+  });
+  it('is still told of in the log where the Lease cannot be read', async () => {
+    broker.status = 403;
+    api.delete('leases', 'product/ours');
+    await until(() => text.includes('"level":"error"'), 'the error');
+    broker.status = undefined;
+    await until(() => broker.keys().length > 0, 'the keys');
+    expect(said).to.eql([]);
   });
 });
