@@ -61,8 +61,9 @@ await runTiers('test-cluster', [
     specs: ['test/cluster/node-clean/**/*.test.ts'],
     findLack: findWhatNodeLacks,
   },
-  // Pods really run. Two nodes, because their suites mostly wait: for the kubelet's steps, for tokens to be renewed.
+  // Pods really run. Three nodes, because their suites mostly wait: for the kubelet's steps, for tokens to be renewed.
   toNodeTier('node', ['smoke', 'inject', 'refresh', 'refusals', 'roles', 'deaths', 'missed']),
+  toNodeTier('node-install', ['install']),
   toNodeTier('node-hardship', ['security', 'networking', 'mesh', 'outage', 'doctor']),
 ]);
 
