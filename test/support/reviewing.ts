@@ -30,6 +30,8 @@ export interface TestValidator {
   judge(token: string, audience?: string): Promise<string>;
   /** Fails if it is accepted. */
   refuse(token: string, audience?: string): Promise<BrokerError>;
+  /** Another table, as a running broker takes it. */
+  update(clusters: readonly Cluster[]): void;
   close(): Promise<void>;
 }
 
@@ -52,9 +54,10 @@ export function createTestValidator(
     },
   });
   const keys = createClusterKeys({ clusters, clock, log });
+  const verifier = createVerifier({ keys, clock, ownIssuers: [OWN_ISSUER] });
   const validator = createValidator({
     clusters,
-    verifier: createVerifier({ keys, clock, ownIssuers: [OWN_ISSUER] }),
+    verifier,
     ownIssuers: [OWN_ISSUER],
     clock,
     log,
@@ -89,6 +92,11 @@ export function createTestValidator(
       const outcome = await tryTo(token, audience);
       if (outcome instanceof BrokerError) return outcome;
       throw new Error('not refused');
+    },
+    update: (next) => {
+      keys.update(next);
+      verifier.update();
+      validator.update(next);
     },
     close: async () => {
       validator.close();

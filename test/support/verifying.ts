@@ -25,6 +25,8 @@ export interface TestVerifier {
   verifyAny(token: string): Promise<VerifiedSubject>;
   /** The refusal of a token; fails if it is accepted or anything else is thrown. */
   refuse(token: string): Promise<TokenRefused>;
+  /** Another table, as a running broker takes it. */
+  update(clusters: readonly Cluster[]): void;
   /** `accepted`, or the reason of the refusal. */
   judge(token: string): Promise<Reason | 'accepted'>;
 }
@@ -108,6 +110,10 @@ export function createTestVerifier(clusters: readonly Cluster[]): TestVerifier {
     lines,
     verify,
     verifyAny,
+    update: (next) => {
+      keys.update(next);
+      verifier.update();
+    },
     refuse,
     judge: async (token) => {
       const outcome = await verifyAny(token).then(

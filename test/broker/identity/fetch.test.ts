@@ -37,6 +37,21 @@ describe('fetching over TLS', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
+  it('asks no private address where only public ones may be asked, written or looked up', async () => {
+    const { port } = new URL(url);
+    for (const host of ['127.0.0.1', 'localhost', '[::1]', '10.0.0.1'])
+      for (const scheme of ['https', 'http']) {
+        const asked = get(`${scheme}://${host}:${port}/`, {
+          ca: authority.certificate,
+          publicOnly: true,
+        });
+        const error = await asked.catch((thrown: Error) => thrown);
+        expect(String(error), host).to.match(/not one of the public internet|neither https/);
+      }
+    const trusting = { ca: authority.certificate, publicOnly: false };
+    expect(await get(url, trusting)).to.equal('none');
+  });
+
   it('believes the CA it was given', async () => {
     expect(await get(url, { ca: authority.certificate })).to.equal('none');
   });
