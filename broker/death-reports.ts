@@ -2,6 +2,7 @@
 // restart and for the other replicas, is taken out of the caches, and ends what the dead have stored.
 import { type Clock, nowSeconds } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
+import { toSetInPieces } from './breathe.ts';
 import type { Dead, Liveness, LiveSet } from './identity/liveness.ts';
 import type { Validator } from './identity/validate.ts';
 import type { Metrics } from './metrics.ts';
@@ -153,7 +154,10 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
       return news.length;
     },
     reportLive: async (cluster, set) => {
-      const gone = liveness.replaceLive(cluster, set);
+      // In pieces what takes long, at once what must not be seen half done.
+      const pods = await toSetInPieces([...set.pods]);
+      const serviceAccounts = await toSetInPieces([...set.serviceAccounts]);
+      const gone = liveness.replaceLive(cluster, { ...set, pods, serviceAccounts });
       if (!gone) return undefined;
       bury(cluster, gone);
       await save(gone.map((one) => toStored(cluster, one)));

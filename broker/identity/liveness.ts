@@ -19,8 +19,8 @@ export interface Dead {
 export interface LiveSet {
   /** Before the list was asked for; milliseconds since the epoch. */
   readonly takenAt: number;
-  readonly pods: readonly string[];
-  readonly serviceAccounts: readonly string[];
+  readonly pods: Iterable<string>;
+  readonly serviceAccounts: Iterable<string>;
 }
 
 /** Why a token is refused. */
@@ -204,15 +204,22 @@ function toLiving({ takenAt, pods, serviceAccounts }: LiveSet, receivedAt: numbe
   return {
     takenAt,
     receivedAt,
-    uids: { Pod: new Set(pods), ServiceAccount: new Set(serviceAccounts) },
+    uids: { Pod: toSet(pods), ServiceAccount: toSet(serviceAccounts) },
   };
 }
 
 /** Alive in one set, not in the later one. */
 function findGone(before: Living, after: Living): readonly Dead[] {
-  return KINDS.flatMap((kind) =>
-    [...before.uids[kind]]
-      .filter((uid) => !after.uids[kind].has(uid))
-      .map((uid) => ({ kind, uid, diedAt: after.takenAt, reportedAt: after.receivedAt })),
-  );
+  const gone: Dead[] = [];
+  // Without a copy of either: they hold a hundred thousand.
+  for (const kind of KINDS)
+    for (const uid of before.uids[kind])
+      if (!after.uids[kind].has(uid))
+        gone.push({ kind, uid, diedAt: after.takenAt, reportedAt: after.receivedAt });
+  return gone;
+}
+
+/** Whoever made a set of many in pieces hands that in. */
+function toSet(uids: Iterable<string>): ReadonlySet<string> {
+  return uids instanceof Set ? (uids as ReadonlySet<string>) : new Set(uids);
 }

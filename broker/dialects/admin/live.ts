@@ -6,7 +6,7 @@ import { SKEW_SECONDS } from '../../identity/liveness.ts';
 import type { AdminDeps } from './deps.ts';
 import { RequestRefused } from './errors.ts';
 import { defineRoute } from './route.ts';
-import { deadReport, deadReported, liveSet, liveSetTaken } from './schemas.ts';
+import { deadReport, deadReported, liveSet, liveSetTaken, MAX_UIDS } from './schemas.ts';
 
 const PATH = '/api/v1/clusters/{name}/live';
 const params = z.strictObject({ name: z.string().max(63) });
@@ -25,6 +25,7 @@ const put = defineRoute({
   audited: true,
   needsStore: false,
   maxBodyBytes: MAX_LIVE_BYTES,
+  longLists: { names: ['pods', 'serviceAccounts'], maxItems: MAX_UIDS },
   params,
   body: liveSet,
   answers: { 200: { description: 'It holds on this replica from now on', schema: liveSetTaken } },

@@ -6,6 +6,7 @@ import { checkValue } from '../../../common/documents.ts';
 import type { Resource, Verb } from '../../policies.ts';
 import type { Reach } from './authorization.ts';
 import type { AdminCaller } from './caller.ts';
+import { checkInPieces, type LongLists } from './check-in-pieces.ts';
 import type { AdminDeps } from './deps.ts';
 import { type AdminReason, RequestRefused } from './errors.ts';
 
@@ -59,6 +60,8 @@ interface RouteTexts {
   readonly audited: boolean;
   readonly needsStore: boolean;
   readonly takesIfMatch?: boolean;
+  /** Of the body, so long that they are checked in pieces. */
+  readonly longLists?: LongLists;
   /** 256 KiB unless stated. */
   readonly maxBodyBytes?: number;
   readonly answers: Readonly<Record<number, { description: string; schema: z.ZodType }>>;
@@ -105,13 +108,13 @@ export function defineRoute<
   const { run, ...route } = spec;
   return {
     ...route,
-    handle: (raw, call, deps) => {
+    handle: async (raw, call, deps) => {
       const problems: Problem[] = [];
       const query = toObject(raw.query, problems);
       const params = check(spec.params, raw.params, problems);
       const checkedQuery = check(spec.query, spec.query ? query : {}, problems);
       if (!spec.query) problems.push(...Object.keys(query).map(toUnknown));
-      const body = check(spec.body, spec.body ? raw.body : {}, problems);
+      const body = await checkBody(spec, raw.body, problems);
       if (problems.length > 0) throw new RequestRefused('document_invalid', problems);
       return run(
         {
@@ -124,6 +127,16 @@ export function defineRoute<
       );
     },
   };
+}
+
+async function checkBody(
+  { body: schema, longLists }: Pick<RouteSpec<Shape, Shape, z.ZodType>, 'body' | 'longLists'>,
+  given: unknown,
+  problems: Problem[],
+): Promise<unknown> {
+  if (!schema || !longLists) return check(schema, schema ? given : {}, problems);
+  problems.push(...(await checkInPieces(schema, given, longLists)));
+  return given;
 }
 
 function check(schema: z.ZodType | undefined, value: unknown, problems: Problem[]): unknown {

@@ -387,7 +387,8 @@ const uid = z
   .regex(/^[0-9A-Za-z-]{1,64}$/, { error: 'must be a uid: 1 to 64 letters, digits and dashes' })
   .meta({ example: '6c1f8c0e-7b0a-4f6e-9a52-0d8a3c1b2e01' });
 /** A cluster that reports has a controller, so it has a pod and a ServiceAccount: nothing at all is a mistake. */
-const uids = z.array(uid).min(1).max(300_000);
+export const MAX_UIDS = 300_000;
+const uids = z.array(uid).min(1).max(MAX_UIDS);
 /** RFC 3339, with any offset. */
 const moment = z.iso.datetime({ offset: true }).meta({ example: '2026-11-22T10:15:00.000Z' });
 
