@@ -1,9 +1,15 @@
 // The chart without a broker, in a cluster whose broker is in another one: what is there, what is not, and that the processes
 // take what they are told.
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { expect } from 'chai';
+import { parse } from 'yaml';
+import { parseRegisteredEntry } from '../../broker/identity/registered-entry.ts';
+import { createRoleParser } from '../../broker/roles/schema.ts';
 import { readControllerSettings } from '../../controller/settings.ts';
 import { readWebhookSettings } from '../../webhook/settings.ts';
 import {
+  CHART,
   type Rendered,
   renderChart,
   templateChart,
@@ -210,4 +216,48 @@ describe('the chart of a cluster whose broker is elsewhere', () => {
       expect(code).to.not.equal(0);
       expect(stderr).to.include(says);
     });
+});
+
+describe('docs/clusters.md, "A second cluster"', () => {
+  const page = readFileSync(path.join(CHART, '../../docs/clusters.md'), 'utf8');
+  const section = page.split('\n## A second cluster\n')[1]?.split('\n## ')[0] ?? '';
+  const blocks = [...section.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text]) => text ?? '');
+  const find = (words: string) =>
+    parse(blocks.find((text) => text.includes(words)) ?? '') as object;
+
+  it('gives the broker a name for both clusters, that its certificate has', () => {
+    const rendered = renderChart(find('# in the values of the first cluster'));
+    const { spec } = rendered.get('Service', 'coatcheck-broker');
+    expect(spec).to.deep.include({
+      type: 'LoadBalancer',
+      loadBalancerSourceRanges: ['192.0.2.0/24'],
+    });
+    const { COATCHECK_BROKER_NAMES: names = '' } = environmentOf(rendered, 'controller');
+    expect(names.split(',')).to.include('tokens.example.com');
+    expect(renderChart({}).get('Service', 'coatcheck-broker').spec).to.include({
+      type: 'ClusterIP',
+    });
+  });
+
+  it('registers what the broker takes, with the controller that the chart makes', () => {
+    const { name, ...entry } = find('# edge.yaml\n') as { name: string; controller: object };
+    const n = Buffer.alloc(256, 0xab).toString('base64url');
+    const keys = {
+      pushed: { jwks: { keys: [{ kty: 'RSA', alg: 'RS256', kid: 'a', n, e: 'AQAB' }] } },
+    };
+    const parsed = parseRegisteredEntry({ ...entry, keys }, { name, allowsPrivate: false });
+    expect(parsed).to.have.property('ok', true);
+    const edge = renderChart(find('# edge-values.yaml'));
+    const account = edge.get('ServiceAccount', 'coatcheck-controller').metadata;
+    expect(entry.controller).to.deep.equal({
+      namespace: account.namespace,
+      serviceAccount: account.name,
+    });
+    expect(environmentOf(edge, 'controller')).to.include({ COATCHECK_CLUSTER: name });
+  });
+
+  it('has a role for the other cluster', () => {
+    const parsed = createRoleParser()(find('# edge-role.yaml'), 'page');
+    expect(parsed).to.have.property('ok', true);
+  });
 });
