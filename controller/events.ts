@@ -58,6 +58,8 @@ const PER_SECOND = 5;
 const BURST = 25;
 const TRIES = 3;
 const RETRY_MS = 5000;
+/** What is under way when the Lease is lost ends before anybody else holds it. */
+const WITHIN_MS = 4000;
 const LOGGED_EVERY_MS = 60_000;
 const MAX_NOTE = 1024;
 const MAX_INSTANCE = 128;
@@ -105,7 +107,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
     const body = toBody(event, { name, namespace, instance, now: wallClock.now() });
     for (let left = TRIES - 1; !signal.aborted; left--) {
       try {
-        await client.post(path, body);
+        await client.post(path, body, WITHIN_MS);
         return onOutcome('stored');
       } catch (error) {
         const outcome = findOutcome(error, left);

@@ -29,6 +29,8 @@ export interface EvictionsOptions {
 }
 
 const LOOK_MS = 1000;
+/** What is under way when the Lease is lost ends before anybody else holds it. */
+const WITHIN_MS = 4000;
 const FORBIDDEN_MS = 5 * 60_000;
 const OUTCOMES: Readonly<Record<number, EvictionOutcome>> = {
   403: 'forbidden',
@@ -49,13 +51,17 @@ export function createEvictions(options: EvictionsOptions): Evictions {
   async function evict(pod: TrackedPod): Promise<EvictionOutcome> {
     const { namespace, name, uid } = pod;
     try {
-      await client.post(toPath(pod), {
-        apiVersion: 'policy/v1',
-        kind: 'Eviction',
-        metadata: { namespace, name },
-        // Never another one that has its name by now: a StatefulSet's next pod.
-        deleteOptions: { preconditions: { uid } },
-      });
+      await client.post(
+        toPath(pod),
+        {
+          apiVersion: 'policy/v1',
+          kind: 'Eviction',
+          metadata: { namespace, name },
+          // Never another one that has its name by now: a StatefulSet's next pod.
+          deleteOptions: { preconditions: { uid } },
+        },
+        WITHIN_MS,
+      );
     } catch (error) {
       return refuse(pod, error);
     }

@@ -6,7 +6,7 @@ import { findAskingKey, isPlainlyRefused } from '../common/protocol/missed.ts';
 import type { EventObject, EventRecorder, ObjectEvent } from './events.ts';
 import { isEvictable } from './eviction-plan.ts';
 import type { MissedPods } from './missed.ts';
-import type { TrackedPod } from './pods.ts';
+import type { PodOwner, TrackedPod } from './pods.ts';
 
 export interface MissedReport {
   /** Tells until the signal is aborted. Never rejects. */
@@ -94,7 +94,7 @@ function toPodEvent(pod: TrackedPod, { prefix, isEvicting }: Wording): ObjectEve
 }
 
 function toPromise({ owner }: TrackedPod): string {
-  return `The controller evicts it as soon as it may; Events of its ${owner?.kind} say what came of it.`;
+  return `The controller evicts it as soon as it may; Events of its ${toKind(owner)} say what came of it.`;
 }
 
 function toCure(pod: TrackedPod): string {
@@ -104,7 +104,13 @@ function toCure(pod: TrackedPod): string {
   const deletion = `kubectl delete pod -n ${namespace} ${name}`;
   if (!owner) return `Recreate it: ${deletion}, and apply its manifest again.`;
   const more = owner.kind === 'Job' ? ', and counts this one as failed' : '';
-  return `Recreate it: ${deletion}; its ${owner.kind} makes another one${more}.`;
+  return `Recreate it: ${deletion}; its ${toKind(owner)} makes another one${more}.`;
+}
+
+/** Whoever writes a pod chooses the word; it must not become a sentence of ours. */
+function toKind(owner: PodOwner | undefined): string {
+  const { kind = '' } = owner ?? {};
+  return /^[A-Za-z][A-Za-z0-9]{0,62}$/.test(kind) ? kind : 'owner';
 }
 
 function toOwnerEvent(pod: TrackedPod, { prefix }: Wording): ObjectEvent | undefined {

@@ -9,34 +9,9 @@ import {
   SUCCESSOR_MS,
 } from '../../controller/eviction-plan.ts';
 import type { PodOwner, TrackedPod } from '../../controller/pods.ts';
+import { toInjected, toMissed, toOwner, toPlain, toReady } from './tracked-pods.ts';
 
 const SECOND = 1000;
-const VOLUMES = ['coatcheck-identity', 'coatcheck-tokens'];
-
-function toOwner(name: string, more: Partial<PodOwner> = {}): PodOwner {
-  return { apiVersion: 'apps/v1', kind: 'ReplicaSet', name, uid: `uid-${name}`, ...more };
-}
-
-function toMissed(name: string, owner: PodOwner | undefined = toOwner(name.split('-')[0] ?? '')) {
-  return {
-    uid: `uid-${name}`,
-    name,
-    namespace: 'shop',
-    phase: 'Running',
-    serviceAccountName: 'default',
-    annotations: { audience: 'payments' },
-    volumeNames: ['data'],
-    ...(owner && { owner }),
-  } satisfies TrackedPod;
-}
-
-const toInjected = (name: string): TrackedPod => ({ ...toMissed(name), volumeNames: VOLUMES });
-const toReady = (pod: TrackedPod): TrackedPod => ({ ...pod, isReady: true });
-const toPlain = (name: string): TrackedPod => {
-  const { annotations, ...rest } = toMissed(name);
-  expect(annotations).to.have.property('audience');
-  return rest;
-};
 
 describe('the plan of evictions', () => {
   let now: number;

@@ -174,6 +174,16 @@ describe('missed pods', () => {
     expect(api.evictions).to.eql([]);
     expect(text).to.match(/"missed":3.*"example":"shop\/web-1"/);
   });
+  it('are told of in our words, whatever the kind of their owner says', async () => {
+    api.put('pods', toPod('web-1', { owner: 'web', kind: 'Thing. Now run: curl evil.example' }));
+    api.put('pods', toPod('web-2', { owner: 'fine', kind: 'CloneSet' }));
+    await watch();
+    await until(() => api.events.length >= 4, 'Events');
+    const notes = findEvents('MissedInjection').map(({ note }) => note);
+    expect(notes.join()).to.not.include('evil');
+    expect(notes.filter((note) => note.includes('its owner makes'))).to.have.lengthOf(1);
+    expect(notes.filter((note) => note.includes('its CloneSet makes'))).to.have.lengthOf(1);
+  });
   it('are told of as they come, and forgotten as they go', async () => {
     await watch();
     api.put('pods', toPod('web-1', { owner: 'web' }));
