@@ -61,8 +61,8 @@ build: $(STAMP)
 
 image: $(STAMP)
 	@$(NODE) scripts/build.ts all
-	@$(NODE) scripts/image.ts exchange
-	@$(NODE) scripts/image.ts coatcheck
+	@$(NODE) scripts/image.ts exchange $(ARGS)
+	@$(NODE) scripts/image.ts coatcheck $(ARGS)
 
 generate: $(STAMP)
 	@$(NODE) scripts/generate.ts

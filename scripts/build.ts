@@ -1,6 +1,5 @@
 // `node scripts/build.ts [exchange|server|all]`: what is shipped, in dist/. Each artefact is built only when one of its
 // inputs changed, under a temporary name, and renamed: two builds at once, or a killed one, leave nothing half done.
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -16,10 +15,10 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { COMPILE_FLAGS, compile, EXCHANGE_ENTRY } from './compile.ts';
 
 const ROOT = path.join(import.meta.dirname, '..');
 const DIST = path.join(ROOT, 'dist');
-const EXCHANGE_ENTRY = 'exchange/entry.ts';
 const SERVER_ENTRY = 'cli/main.ts';
 
 interface Artefact {
@@ -63,17 +62,6 @@ const BUNDLE: BuildOptions = {
 /** Some dependencies of the server are CommonJS and call require for node: modules. */
 const REQUIRE_BANNER =
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
-
-// The compiled program must not take anything from the folder it is started in.
-const COMPILE_FLAGS = [
-  '--compile',
-  '--minify',
-  '--bytecode',
-  '--no-compile-autoload-dotenv',
-  '--no-compile-autoload-bunfig',
-  '--no-compile-autoload-tsconfig',
-  '--no-compile-autoload-package-json',
-];
 
 const ARTEFACTS: readonly Artefact[] = [
   {
@@ -179,9 +167,7 @@ async function compileExchange(file: string): Promise<readonly string[]> {
     write: false,
     outfile: file,
   });
-  const args = ['build', ...COMPILE_FLAGS, EXCHANGE_ENTRY, `--outfile=${file}`];
-  // Without the environment: Bun reads options, proxies and registries from it.
-  execFileSync(bunFile(), args, { cwd: ROOT, env: {}, stdio: ['ignore', 'ignore', 'inherit'] });
+  compile({ bun: bunFile(), file });
   return Object.keys(metafile?.inputs ?? {});
 }
 

@@ -44,6 +44,11 @@ await runTiers('test-cluster', [
     findLack: () => findHelmLack(process.env),
   },
   {
+    // The images as they ship: what is in them, whether they can be built again. They stand here for the time they take.
+    name: 'images',
+    specs: ['test/images/**/*.test.ts'],
+  },
+  {
     name: 'cluster',
     group: 'beside the cluster',
     specs: ['test/cluster/!(node-*)/**/*.test.ts'],

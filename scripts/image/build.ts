@@ -5,12 +5,15 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import path from 'node:path';
 import { openComponent } from '../../test/cluster/harness/binaries.ts';
 import { PAUSE } from '../../test/cluster/harness/versions.ts';
+import { layOut } from './layout.ts';
 import { type ImageRecipe, toOciArchive } from './oci.ts';
-import { type ImageName, toRecipe } from './recipes.ts';
+import { type Architecture, OWN, openPlatform } from './platform.ts';
+import { type ImageName, SBOM, toRecipe } from './recipes.ts';
 import { toTar } from './tar.ts';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 const IMAGES = path.join(ROOT, 'dist/images');
+const ROOTS = path.join(ROOT, 'dist/rootfs');
 
 export interface BuiltImage {
   readonly name: ImageName;
@@ -41,6 +44,13 @@ const BUILDS: Readonly<Partial<Record<ImageName, string>>> = {
   coatcheck: 'server',
 };
 
+export interface BuildImageOptions {
+  /** This machine's unless stated; another one's archive has it in its name. */
+  readonly architecture?: Architecture;
+  /** Also the root file system as a folder, dist/rootfs/<name>, for the Dockerfile. */
+  readonly withRoot?: boolean;
+}
+
 /**
  * Builds an image and what goes into it.
  * @throws Error that says what this machine lacks for it.
@@ -48,6 +58,7 @@ const BUILDS: Readonly<Partial<Record<ImageName, string>>> = {
 export async function buildImage(
   name: ImageName,
   environment: NodeJS.ProcessEnv,
+  { architecture = OWN, withRoot = false }: BuildImageOptions = {},
 ): Promise<BuiltImage> {
   const build = BUILDS[name];
   if (build !== undefined) {
@@ -63,11 +74,19 @@ export async function buildImage(
   const recipe = toRecipe(name, {
     prefix: 'localhost/',
     tag: version,
+    platform: await openPlatform(architecture, environment),
     ...(name === 'pause' && {
       pause: path.join(await openComponent(PAUSE, environment), 'pause'),
     }),
   });
-  return writeImage(name, recipe);
+  const fileName = architecture === OWN ? name : `${name}-${architecture}`;
+  if (withRoot) layOut(recipe.files, path.join(ROOTS, fileName));
+  const sbom = recipe.files.find((file) => file.path === SBOM)?.content;
+  if (sbom) {
+    mkdirSync(IMAGES, { recursive: true });
+    writeWhole(path.join(IMAGES, `${fileName}.cdx.json`), sbom);
+  }
+  return writeImage({ name, fileName, recipe });
 }
 
 interface Stamp {
@@ -76,10 +95,18 @@ interface Stamp {
   compressedBytes: number;
 }
 
-function writeImage(name: ImageName, recipe: ImageRecipe): BuiltImage {
+function writeImage({
+  name,
+  fileName,
+  recipe,
+}: {
+  name: ImageName;
+  fileName: string;
+  recipe: ImageRecipe;
+}): BuiltImage {
   mkdirSync(IMAGES, { recursive: true });
-  const file = path.join(IMAGES, `${name}.tar`);
-  const stampFile = path.join(IMAGES, `.${name}.stamp`);
+  const file = path.join(IMAGES, `${fileName}.tar`);
+  const stampFile = path.join(IMAGES, `.${fileName}.stamp`);
   const content = toContentHash(recipe);
   const facts = { name, reference: recipe.reference, file };
   const current = readStamp(stampFile);

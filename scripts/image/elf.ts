@@ -79,10 +79,13 @@ function readText(file: Buffer, at: number): string {
 
 /**
  * Every file beside the program itself that it needs to start: the dynamic linker and all libraries, theirs included,
- * as absolute paths of this machine.
- * @throws Error that names a library this machine lacks.
+ * as absolute paths in the image. `sysroot` is the folder that stands for / where the files are another machine's.
+ * @throws Error that names a library that is missing.
  */
-export function findRuntimeFiles(program: string, architecture: string = process.arch): string[] {
+export function findRuntimeFiles(
+  program: string,
+  { architecture = process.arch as string, sysroot = '' } = {},
+): string[] {
   const found = new Set<string>();
   // A library of glibc's own may need the dynamic linker by name: the program has it at the path it states.
   const { interpreter } = parseElf(readFileSync(program));
@@ -93,21 +96,24 @@ export function findRuntimeFiles(program: string, architecture: string = process
     const { libraries } = parseElf(readFileSync(file));
     const needed = libraries
       .filter((name) => name !== linker)
-      .map((name) => getLibrary(name, architecture, program));
+      .map((name) => getLibrary(name, { architecture, sysroot, program }));
     for (const library of needed) {
       if (found.has(library)) continue;
       found.add(library);
-      waiting.push(library);
+      waiting.push(sysroot + library);
     }
   }
   return [...found].sort();
 }
 
-function getLibrary(name: string, architecture: string, program: string): string {
+function getLibrary(
+  name: string,
+  { architecture, sysroot, program }: { architecture: string; sysroot: string; program: string },
+): string {
   const folders = FOLDERS[architecture] ?? [];
   const file = folders
     .map((folder) => path.join(folder, name))
-    .find((candidate) => existsSync(candidate));
+    .find((candidate) => existsSync(sysroot + candidate));
   if (file === undefined)
     throw new Error(
       `${path.basename(program)} needs ${name}, which is not in ${folders.join(', ')}`,

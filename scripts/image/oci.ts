@@ -14,6 +14,7 @@ export interface ImageRecipe {
   /** `uid:gid`; numbers, so that the kubelet can tell root from others. */
   readonly user: string;
   readonly environment?: readonly string[];
+  /** `org.opencontainers.image.…`; also annotations of the manifest. */
   readonly labels?: Readonly<Record<string, string>>;
 }
 
@@ -50,6 +51,7 @@ export function toOciArchive(recipe: ImageRecipe): OciArchive {
     mediaType: `${MEDIA}.manifest.v1+json`,
     config: config.descriptor,
     layers: [layer.descriptor],
+    ...(recipe.labels && { annotations: recipe.labels }),
   });
   const index = {
     schemaVersion: 2,
@@ -101,7 +103,7 @@ function toDigest(content: Buffer): string {
 }
 
 /** A folder for every file that states none. */
-function withFolders(entries: readonly TarEntry[]): TarEntry[] {
+export function withFolders(entries: readonly TarEntry[]): TarEntry[] {
   const folders = new Map<string, TarEntry>();
   for (const { path } of entries) {
     const parts = path.split('/').slice(0, -1);
