@@ -30,7 +30,7 @@ import {
   SeveralInstallations,
 } from './installation.ts';
 import { createKube, type Kube, Unreadable } from './kube.ts';
-import { renderReport, toSummary } from './report.ts';
+import { renderReport, toPlainRow, toSummary } from './report.ts';
 
 const LABEL = {
   pattern: /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
@@ -137,7 +137,7 @@ async function run(args: readonly string[], io: CommandIo, clock: Clock): Promis
   });
   const client = openClient(access, timeoutMs);
   try {
-    const rows = await examine({ access, client, settings, clock });
+    const rows = (await examine({ access, client, settings, clock })).map(toPlainRow);
     const report = { context: access.context, server: access.server, rows, ...toSummary(rows) };
     io.stdout(await formatOutput(settings.output, report, () => renderReport(report)));
     const bad = settings.strict ? rows.filter(({ state }) => state !== 'ok') : [];

@@ -14,6 +14,18 @@ export interface Summary {
   readonly unknown: number;
 }
 
+/** What stands in the rows is partly others' text (messages, names): no token, nothing that writes over a terminal. */
+export function toPlainRow({ check, state, about, seen, means, mend }: Row): Row {
+  return {
+    check,
+    state,
+    ...(about !== undefined && { about: toPlainText(about) }),
+    seen: toPlainText(seen),
+    ...(means !== undefined && { means: toPlainText(means) }),
+    ...(mend !== undefined && { mend: toPlainText(mend) }),
+  };
+}
+
 export function toSummary(rows: readonly Row[]): Summary {
   const count = (wanted: State) => rows.filter(({ state }) => state === wanted).length;
   return { problems: count('problem'), warnings: count('warning'), unknown: count('unknown') };
@@ -22,11 +34,11 @@ export function toSummary(rows: readonly Row[]): Summary {
 export function renderReport({ context, server, rows, ...summary }: Report): string {
   const width = Math.max(...rows.map(({ check }) => check.length));
   const lines = rows.flatMap(({ state, check, about, seen, means, mend }) => {
-    const head = `${state.padEnd(8)} ${check.padEnd(width)}  ${toPlainText(about === undefined ? seen : `${about}: ${seen}`)}`;
+    const head = `${state.padEnd(8)} ${check.padEnd(width)}  ${about === undefined ? seen : `${about}: ${seen}`}`;
     const indent = ' '.repeat(8 + 1 + width + 2);
     const below = [
-      ...(means === undefined ? [] : [`${indent}means: ${toPlainText(means)}`]),
-      ...(mend === undefined ? [] : [`${indent}do:    ${toPlainText(mend)}`]),
+      ...(means === undefined ? [] : [`${indent}means: ${means}`]),
+      ...(mend === undefined ? [] : [`${indent}do:    ${mend}`]),
     ];
     return [head, ...below];
   });

@@ -4,6 +4,8 @@ import { issueAuthority } from '../../../common/certificates.ts';
 import {
   get,
   type Json,
+  type PartName,
+  PORTS,
   toAppPod,
   toPath,
   toRegistration,
@@ -20,19 +22,14 @@ export interface Case {
   readonly code?: number;
 }
 
-const spec = (world: World, part: 'webhook' | 'broker' | 'controller') =>
+const spec = (world: World, part: PartName) =>
   get(world, toPath.deployment(part)).spec as {
     replicas: number;
     template: {
       spec: { containers: { env: { name: string; value: string }[] }[]; volumes: object[] };
     };
   };
-export const setVariable = (
-  world: World,
-  part: 'webhook' | 'broker' | 'controller',
-  name: string,
-  value?: string,
-) => {
+export const setVariable = (world: World, part: PartName, name: string, value?: string) => {
   const [container] = spec(world, part).template.spec.containers;
   if (!container) throw new Error('no container');
   container.env = container.env.filter((one) => one.name !== name);
@@ -44,8 +41,8 @@ const failWebhook = (world: World, why: string) => {
   const message = `Internal error occurred: failed calling webhook "pods.coatcheck.example.io": failed to call webhook: Post "https://coatcheck-webhook.auth.svc:443/mutate?timeout=5s": ${why}`;
   world.createPod = () => ({ status: 500, body: toStatus(500, message) });
 };
-const setMetric = (world: World, part: 'webhook' | 'broker', line: string) => {
-  const port = part === 'webhook' ? 9443 : 8081;
+const setMetric = (world: World, part: PartName, line: string) => {
+  const port = PORTS[part];
   world.proxied.set(`auth/pods/http:coatcheck-${part}-1:${port}/metrics`, {
     status: 200,
     body: `${line}\n`,
@@ -236,6 +233,17 @@ export const CASES: readonly Case[] = [
         `coatcheck_webhook_certificate_not_after_seconds ${inSeconds(-60)}`,
       ),
     rows: [['certificates', 'problem', 'its certificate ended at']],
+  },
+  {
+    name: 'a controller that could not tell the API server its authorities',
+    spoil: (world) =>
+      setMetric(
+        world,
+        'controller',
+        'coatcheck_controller_ca_bundle_injected{configuration="x"} 0',
+      ),
+    rows: [['certificates', 'problem', 'was not told the authorities']],
+    mend: 'docs/operations.md#the-cabundle-and-the-certificate-differ',
   },
   {
     name: 'an authority that has ended',

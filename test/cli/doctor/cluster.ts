@@ -223,7 +223,7 @@ const LABELS = {
 };
 const ISSUER = 'https://kubernetes.default.svc.cluster.local';
 const BROKER_URL = 'https://coatcheck-broker.auth.svc';
-const PORTS = { webhook: 9443, broker: 8081, controller: 8082 } as const;
+export const PORTS = { webhook: 9443, broker: 8081, controller: 8082 } as const;
 export type PartName = keyof typeof PORTS;
 
 export const toPath = {
@@ -438,6 +438,9 @@ function addPod(
   const metrics = [
     `coatcheck_${part}_certificate_not_after_seconds ${Math.round((now + 90 * DAY_MS) / 1000)}`,
     'coatcheck_broker_live_report_age_seconds{cluster="main"} 41',
+    ...(part === 'controller' && n === 1
+      ? ['coatcheck_controller_ca_bundle_injected{configuration="coatcheck-webhook"} 1']
+      : []),
   ];
   proxied.set(`${base}/metrics`, { status: 200, body: `# HELP x y\n${metrics.join('\n')}\n` });
 }

@@ -1,5 +1,7 @@
 // `coatcheck doctor` against a cluster where everything is well, and against one per thing that can be wrong: each names
 // that one thing, what mends it, and leaves the other rows as they were.
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { expect } from 'chai';
 import { command } from '../../../cli/commands/doctor/command.ts';
 import { keep, noteToken } from '../../support/tokens.ts';
@@ -270,6 +272,39 @@ describe('coatcheck doctor', () => {
     );
     expect(told.text).to.contain('bad [redacted]');
     expect(told.text).not.to.contain(token);
+  });
+
+  it('shows no token, and no character that writes over a terminal, from other objects either', async () => {
+    const token = noteToken(`cc_${'A1b2'.repeat(8)}`);
+    const told = await askIn((world) => {
+      const pod = toAppPod('odd', { owner: `x\u001b[2J${token}` });
+      world.objects.set(toPath.appPod('odd'), pod);
+    });
+    expect(told.text).not.to.contain(token);
+    expect(told.rows.map(({ seen }) => seen).join()).not.to.match(/\p{Cc}/u);
+    expect(told.text).to.contain('of ReplicaSet x\ufffd[2J[redacted]');
+  });
+
+  it('names places of the documents that are there', () => {
+    const folder = path.join(import.meta.dirname, '../../../cli/commands/doctor');
+    const named = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .flatMap((name) => [
+        ...readFileSync(path.join(folder, name), 'utf8').matchAll(
+          /(docs\/[a-z-]+\.md)(?:#([a-z-]+))?/g,
+        ),
+      ]);
+    expect(named.length).to.be.greaterThan(8);
+    for (const [, page = '', anchor] of named) {
+      const text = readFileSync(path.join(import.meta.dirname, '../../..', page), 'utf8');
+      const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+        heading
+          .toLowerCase()
+          .replaceAll(/[^a-z0-9 -]/g, '')
+          .replaceAll(' ', '-'),
+      );
+      if (anchor !== undefined) expect(headings, page).to.include(anchor);
+    }
   });
 
   const misuse: readonly { args: readonly string[]; says: string }[] = [

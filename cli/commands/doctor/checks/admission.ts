@@ -146,7 +146,7 @@ const CAUSES: readonly { readonly says: RegExp; readonly seen: string; readonly 
   {
     says: /deadline exceeded|i\/o timeout|no route to host|Client\.Timeout|EOF/,
     seen: 'the API server cannot reach the pods of the webhook in time',
-    mend: 'open the port of the webhook from the control plane to the nodes (private GKE: webhook.port=10250; EKS with an overlay network: docs/operations.md#the-webhook-is-not-reached)',
+    mend: 'open the port of the webhook from the control plane to the nodes (private GKE: webhook.port=10250; EKS with an overlay network: webhook.hostNetwork=true); docs/operations.md#the-webhook-is-not-reached',
   },
 ];
 

@@ -21,7 +21,7 @@ export async function checkAuthorities(context: InstalledContext): Promise<reado
         about: 'caBundle',
         seen: 'it holds no certificate that can be read',
         means: 'the API server cannot verify the webhook: annotated pods are refused',
-        mend: 'docs/install.md#certificates',
+        mend: 'docs/operations.md#certificates',
       },
     ];
   const findings = describeAuthorities(registered, 'caBundle', clock.now());

@@ -95,11 +95,12 @@ function toFinding({ name, namespace = '', ownerReferences = [] }: Metadata): Fi
   return {
     state: 'problem',
     about: `${namespace}/${name}`,
-    seen: `annotated, and was never injected${owner ? `; of ${owner.kind} ${owner.name}` : '; nothing makes it again'}`,
+    seen: `annotated, and was never injected${owner ? `; of ${owner.kind} ${owner.name}, which makes it again` : '; nothing makes it again'}`,
     means:
       'its app finds no token: the webhook was away or not registered when it was created, or the annotation came later',
+    // Of names that Kubernetes checks alone: the kind of an owner may be any text, and this is there to be copied.
     mend: owner
-      ? `kubectl -n ${namespace} delete pod ${name}  (its ${owner.kind} makes another one)`
+      ? `kubectl -n ${namespace} delete pod ${name}`
       : `kubectl -n ${namespace} get pod ${name} -o yaml, then delete and apply it again`,
   };
 }

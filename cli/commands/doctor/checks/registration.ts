@@ -103,7 +103,7 @@ export async function checkRegistration(context: InstalledContext): Promise<read
       about,
       seen: 'it has no caBundle',
       means: 'the API server cannot verify the webhook: annotated pods are refused',
-      mend: 'docs/install.md#certificates: whatever keeps the certificates must fill it in; see the log of the controller',
+      mend: 'docs/operations.md#certificates: whatever keeps the certificates must fill it in; see the log of the controller',
     });
   for (const [name, expected] of Object.entries(EXPECTED) as [keyof typeof EXPECTED, string][])
     if (webhook[name] !== expected)

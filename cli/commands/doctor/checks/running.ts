@@ -4,7 +4,7 @@
 import type { PersonAnswer } from '../../../../common/kube/person-client.ts';
 import type { Finding, InstalledContext } from '../check.ts';
 import { forEach, orAllWell } from '../check.ts';
-import { findOperationsPort, listParts, type Part } from '../installation.ts';
+import { findOperationsPort, findVariable, listParts, type Part } from '../installation.ts';
 import { clean, listOwnPods, type RunningPod } from './pods.ts';
 
 interface OwnPod {
@@ -109,12 +109,39 @@ export async function checkCertificates(context: InstalledContext): Promise<read
     },
     ({ name }) => name,
   );
+  const told = await checkBundleTold(context);
   const until = Number.isFinite(first) ? new Date(first * 1000).toISOString().slice(0, 10) : '';
   return orAllWell(
-    findings,
+    [...findings, ...told],
     pods.length === 0
       ? 'no pod runs that has one'
       : `serving certificates are good until ${until} at least`,
+  );
+}
+
+/** Whether the controller that acts could put the authorities of its Secret into the registration. */
+async function checkBundleTold(context: InstalledContext): Promise<readonly Finding[]> {
+  const { installation } = context;
+  if (findVariable(installation.parts.controller, 'COATCHECK_WEBHOOK_CONFIGURATION') === undefined)
+    return [];
+  return forEach(
+    await listRunning(context, ['controller']),
+    async (pod): Promise<readonly Finding[]> => {
+      const { text } = await askPod(context, pod, '/metrics');
+      // Those that do not act have no sample.
+      const samples = parseSamples(text, 'coatcheck_controller_ca_bundle_injected');
+      if (samples.every(({ value }) => value === 1)) return [];
+      return [
+        {
+          state: 'problem',
+          about: pod.name,
+          seen: 'the API server was not told the authorities that the controller keeps',
+          means: 'annotated pods are refused once a certificate of another authority is used',
+          mend: 'docs/operations.md#the-cabundle-and-the-certificate-differ',
+        },
+      ];
+    },
+    ({ name }) => name,
   );
 }
 
