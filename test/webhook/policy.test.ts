@@ -29,7 +29,13 @@ interface Policy {
   };
 }
 
-const OPTIONS = { apiVersion: 'v1beta1', name: 'x', excludeNamespaces: [], audiences: [] } as const;
+const OPTIONS = {
+  apiVersion: 'v1beta1',
+  name: 'x',
+  excludeNamespaces: [],
+  namespaceSelector: {},
+  audiences: [],
+} as const;
 const NEEDED = ['--mode', 'policy', '--broker-url', 'https://b.example.io', '--image', 'r/x:1'];
 
 async function run(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
@@ -197,6 +203,23 @@ describe('coatcheck render', () => {
       values: ['kube-system', 'coatcheck'],
     };
     expect(selectors).to.deep.equal([{ matchExpressions: [out] }, { matchExpressions: [out] }]);
+  });
+
+  it('holds for namespaces with labels, and leaves some of them out', async () => {
+    const selector = {
+      matchLabels: { tier: 'web' },
+      matchExpressions: [{ key: 'x', operator: 'Exists' }],
+    };
+    const given = ['--namespace-selector', JSON.stringify(selector), '--exclude-namespaces', 'a'];
+    const { objects } = await run([...NEEDED, ...given]);
+    expect(objects[1]?.spec.matchResources?.namespaceSelector).to.deep.equal({
+      matchLabels: { tier: 'web' },
+      matchExpressions: [
+        { key: 'x', operator: 'Exists' },
+        { key: 'kubernetes.io/metadata.name', operator: 'NotIn', values: ['a'] },
+      ],
+    });
+    expect(objects[3]?.spec.matchResources).to.deep.equal(objects[1]?.spec.matchResources);
   });
 
   it('works out the names of audiences that are no DNS labels', async () => {

@@ -4,12 +4,14 @@ import type { Command, CommandIo } from '../../common/command.ts';
 import {
   describeFlags,
   EXIT_BAD_SETTINGS,
+  json,
   list,
   oneOf,
   SettingsError,
   text,
 } from '../../common/settings.ts';
-import { API_VERSIONS, toPolicies } from '../policy/policies.ts';
+import { isObject } from '../json.ts';
+import { API_VERSIONS, type NamespaceSelector, toPolicies } from '../policy/policies.ts';
 import { audiences } from '../setting-kinds.ts';
 import { INJECT_TABLE } from '../settings.ts';
 import { COMMAND_TABLE, readOperatorSettings } from './options.ts';
@@ -21,7 +23,7 @@ const OWN = {
     flagOnly: true,
   }),
   apiVersion: oneOf({
-    doc: 'version of MutatingAdmissionPolicy: v1alpha1 for Kubernetes 1.32 and 1.33, v1beta1 since 1.34, v1 where it is served',
+    doc: 'version of MutatingAdmissionPolicy: v1alpha1 for Kubernetes 1.32 and 1.33, v1beta1 since 1.34, v1 since 1.36',
     values: API_VERSIONS,
     default: 'v1beta1',
     flagOnly: true,
@@ -39,6 +41,12 @@ const OWN = {
     defaultText: 'none',
     pattern: /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
     allowed: 'the name of a namespace',
+    flagOnly: true,
+  }),
+  namespaceSelector: json({
+    doc: 'labels of the namespaces whose pods are injected, a LabelSelector in JSON: {"matchLabels":{"tier":"web"}}',
+    default: {} as NamespaceSelector,
+    check: toNamespaceSelector,
     flagOnly: true,
   }),
   knownAudiences: {
@@ -64,16 +72,30 @@ const RENDER_TABLE = {
   ...OWN,
 } as const;
 
+/** The API server checks what is inside. @throws Error that says what is allowed. */
+function toNamespaceSelector(value: unknown): NamespaceSelector {
+  const isSelector =
+    isObject(value) &&
+    Object.entries(value).every(([key, one]) =>
+      key === 'matchLabels' ? isObject(one) : key === 'matchExpressions' && Array.isArray(one),
+    );
+  if (!isSelector)
+    throw new Error('must be a JSON object with matchLabels, matchExpressions or both');
+  return value as NamespaceSelector;
+}
+
 async function run(args: readonly string[], io: CommandIo): Promise<number> {
   try {
     const { settings, options } = await readOperatorSettings(RENDER_TABLE, { args, io }, (rest) =>
       rest.length > 0 ? ['render takes no arguments but flags'] : [],
     );
-    const { apiVersion, name, excludeNamespaces, knownAudiences, output } = options;
+    const { apiVersion, name, excludeNamespaces, namespaceSelector, knownAudiences, output } =
+      options;
     const objects = toPolicies(settings, {
       apiVersion,
       name,
       excludeNamespaces,
+      namespaceSelector,
       audiences: knownAudiences,
     });
     io.stdout(output === 'json' ? toJson(objects) : toYaml(objects));

@@ -9,8 +9,14 @@ import { toRequestVariables } from './request.ts';
 import { type Rule, toAnnotationRules } from './rules.ts';
 import { toWantedVariables } from './wanted.ts';
 
-/** 1.32 and 1.33 have the first, 1.34 the second, later ones the third; all but the third behind a feature gate. */
+/** Since 1.32, 1.34 and 1.36; the first two behind a feature gate. */
 export const API_VERSIONS = ['v1alpha1', 'v1beta1', 'v1'] as const;
+
+/** A LabelSelector of Kubernetes. */
+export interface NamespaceSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly object[];
+}
 
 export interface PolicyOptions {
   /** Of MutatingAdmissionPolicy; ValidatingAdmissionPolicy is v1 since 1.30. */
@@ -18,6 +24,7 @@ export interface PolicyOptions {
   /** Beginning of the objects' names. */
   readonly name: string;
   readonly excludeNamespaces: readonly string[];
+  readonly namespaceSelector: NamespaceSelector;
   /** Audiences that are no DNS labels and may stand in `audience` all the same. */
   readonly audiences: readonly string[];
 }
@@ -117,20 +124,16 @@ function toMatching(prefix: string): object {
   };
 }
 
-function toScope({ excludeNamespaces }: PolicyOptions): object {
-  const namespaceSelector =
-    excludeNamespaces.length === 0
-      ? {}
-      : {
-          matchExpressions: [
-            {
-              key: 'kubernetes.io/metadata.name',
-              operator: 'NotIn',
-              values: [...excludeNamespaces],
-            },
-          ],
-        };
-  return { matchPolicy: 'Equivalent', namespaceSelector, objectSelector: {} };
+function toScope({ excludeNamespaces, namespaceSelector }: PolicyOptions): object {
+  const { matchExpressions = [], ...rest } = namespaceSelector;
+  const excluded = {
+    key: 'kubernetes.io/metadata.name',
+    operator: 'NotIn',
+    values: [...excludeNamespaces],
+  };
+  const expressions = [...matchExpressions, ...(excludeNamespaces.length > 0 ? [excluded] : [])];
+  const selector = { ...rest, ...(expressions.length > 0 && { matchExpressions: expressions }) };
+  return { matchPolicy: 'Equivalent', namespaceSelector: selector, objectSelector: {} };
 }
 
 function toValidation({ code, expression, message, detail }: Rule): object {

@@ -69,6 +69,7 @@ export async function setPolicyStage(
     apiVersion: version,
     name,
     excludeNamespaces: [],
+    namespaceSelector: {},
     audiences: KNOWN_AUDIENCES,
   }).map((one) => narrow(one as PolicyObject, labels));
   for (const object of objects) await create(cluster, object);
