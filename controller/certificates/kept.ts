@@ -42,7 +42,7 @@ export interface Kept {
   readonly next: Held | undefined;
   /** Newest first. */
   readonly formers: readonly Former[];
-  /** There is nothing of an authority at all: the first time. */
+  /** There is no certificate at all: the first time. */
   readonly isEmpty: boolean;
   /** Keys of the Secret whose content cannot be used. */
   readonly broken: readonly string[];
@@ -57,7 +57,9 @@ export function readKept(data: SecretText, now: number): Kept {
 }
 
 function isEmpty(data: SecretText): boolean {
-  return Object.entries(data).every(([key, text]) => !key.startsWith('ca') || (text ?? '') === '');
+  return Object.entries(data).every(
+    ([key, text]) => !/^(ca|webhook|broker)[.-]/.test(key) || (text ?? '') === '',
+  );
 }
 
 /** Undefined where there is no usable certificate; without `key` where only that is lost. */

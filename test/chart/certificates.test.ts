@@ -52,7 +52,9 @@ describe('certificates from the chart', () => {
           'broker.key': 'tls.key',
         }),
         ca,
-        'key-encryption-keys': itemsOf('coatcheck-certificates', { 'encryption-key': 'generated' }),
+        'key-encryption-keys': itemsOf('coatcheck-certificates', {
+          'encryption-key': '0-generated',
+        }),
       });
       expect(volumesOf(rendered, 'controller').ca).to.have.property('emptyDir');
     });
@@ -102,7 +104,7 @@ describe('certificates from the chart', () => {
       const none = renderChart({ broker: { store: { type: 'none' } } });
       expect(settingsOf(none).generateKey).to.equal('signing');
       expect(volumesOf(none, 'broker')['signing-keys']).to.eql(
-        itemsOf('coatcheck-certificates', { 'signing-key.pem': 'generated.pem' }),
+        itemsOf('coatcheck-certificates', { 'signing-key.pem': '0-generated.pem' }),
       );
       for (const name of ['keyEncryption', 'signingKeys']) {
         const brought = renderChart({ broker: { [name]: { secretName: 'mine' } } });

@@ -50,13 +50,13 @@ describe('docs/install.md', () => {
   });
 
   it('makes Secrets with the names that the pods mount', () => {
-    const commands = find('create secret').replaceAll('$RELEASE', 'coatcheck');
+    const commands = find('create secret tls').replaceAll('$RELEASE', 'coatcheck');
     const made = ['webhook', 'broker']
       .flatMap((part) => [
         ...commands.replaceAll('$part', part).matchAll(/create secret \w+ "([^"]+)"/g),
       ])
       .map((match) => match[1]);
-    const mounted = renderChart({})
+    const mounted = renderChart({ certificates: { mode: 'provided' } })
       .ofKind('Deployment')
       .flatMap((deployment) => toTemplate(deployment).spec.volumes)
       .map((volume) => (volume.secret as { secretName?: string } | undefined)?.secretName)

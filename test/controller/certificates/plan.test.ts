@@ -239,6 +239,20 @@ describe('planned certificates', () => {
       ).to.equal(true);
     });
 
+    it('are of a new authority, too, where somebody took all of the one that had leaked', () => {
+      const { world, before, kinds } = spoil({
+        'ca.crt': undefined,
+        'ca-former.json': undefined,
+        'ca-current.crt': undefined,
+        'ca-current.key': undefined,
+      });
+      expect(kinds).to.include.members(['authority_created:lost', 'leaf_signed:authority']);
+      const chain = world.data['broker.crt'] ?? '';
+      expect(verifies(world.data['ca.crt'] ?? '', chain, world.now)).to.equal(true);
+      expect(verifies(before['ca.crt'] ?? '', chain, world.now)).to.equal(false);
+      expect(splitPem(world.data['ca.crt'])).to.have.length(1);
+    });
+
     it('take the next authority where the current one is lost', () => {
       const world = createWorld();
       world.step();

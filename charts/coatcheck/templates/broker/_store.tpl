@@ -17,6 +17,31 @@
 {{- end -}}
 {{- end -}}
 
+{{/*
+For the notes alone: asks the cluster, where there is one (`helm template` sees none), whether it has a default StorageClass.
+*/}}
+{{- define "coatcheck.storageClassNote" -}}
+{{- $persistence := .Values.broker.store.persistence -}}
+{{- if not (or $persistence.storageClass $persistence.existingClaim) -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" -}}
+{{- $default := "" -}}
+{{- range (lookup "storage.k8s.io/v1" "StorageClass" "" "").items -}}
+{{- if eq "true" (dig "metadata" "annotations" "storageclass.kubernetes.io/is-default-class" "" .) -}}
+{{- $default = .metadata.name -}}
+{{- end -}}
+{{- end -}}
+{{- if not $default }}
+
+ATTENTION: this cluster has no default StorageClass, so the volume stays Pending, and the broker with it. Choose one:
+     kubectl get storageclass
+     broker.store.persistence.storageClass     one of these
+     broker.store.persistence.existingClaim    a claim of your own
+     broker.store.persistence.enabled=false    no volume, for a try: what is kept ends with the pod
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "coatcheck.storeVariables" -}}
 {{- $broker := .Values.broker -}}
 {{- $store := $broker.store -}}
@@ -69,13 +94,13 @@
   secret:
     secretName: {{ include "coatcheck.certificatesSecret" . }}
     items:
-      - { key: encryption-key, path: generated }
+      - { key: encryption-key, path: 0-generated }
 {{- else if eq $generated "signing" }}
 - name: signing-keys
   secret:
     secretName: {{ include "coatcheck.certificatesSecret" . }}
     items:
-      - { key: signing-key.pem, path: generated.pem }
+      - { key: signing-key.pem, path: 0-generated.pem }
 {{- else if $broker.keyEncryption.secretName }}
 - name: key-encryption-keys
   secret:
