@@ -1,5 +1,5 @@
 // The pusher of keys as this process has it: its API server, the broker of its settings, its metrics, and an Event on the
-// Lease where the broker refuses it for long.
+// Lease where the broker takes nothing for long.
 import type { Registry } from 'prom-client';
 import type { Clock, Random } from '../common/clock.ts';
 import type { KubeClient } from '../common/kube/client.ts';
@@ -43,7 +43,7 @@ export function openKeyPusher(setup: KeyPusherSetup): KeyPusher | undefined {
     tokens: createTokenHistory(tokenFile, clock),
     everySeconds: settings.keysSeconds,
     onPush: createKeysMetrics(registry, clock),
-    onRefusedLong: createTeller(setup),
+    onTrouble: createTeller(setup),
     clock,
     random,
     log,
@@ -67,9 +67,9 @@ function createTeller({
       events.record({
         regarding: { ...kind, name, namespace, uid },
         type: 'Warning',
-        reason: 'KeysRefused',
+        reason: 'KeysNotPushed',
         action: 'PushingKeys',
-        note: `the broker refuses the public keys of the cluster ${cluster} (${reason}); tokens under a key that it does not know are refused until the cluster is registered anew`,
+        note: `the broker does not take the public keys of the cluster ${cluster} (${reason}); tokens under a key that it does not know are refused, and all once those it has are too old`,
       });
     } catch (error) {
       if (!(error instanceof KubeError || error instanceof SyntaxError)) throw error;

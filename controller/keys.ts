@@ -1,5 +1,5 @@
 // Tells a broker that cannot reach this API server which keys sign this cluster's ServiceAccount tokens: at the start of a
-// term, as soon as they change, and every hour, so that the broker knows them to be fresh.
+// term, as soon as they change, and every half hour, so that the broker knows them to be fresh.
 import type { Clock, Random } from '../common/clock.ts';
 import { KubeError } from '../common/kube/error.ts';
 import type { Logger } from '../common/log.ts';
@@ -33,8 +33,8 @@ export interface KeyPusherOptions {
   /** How often the API server is asked. */
   readonly everySeconds: number;
   readonly onPush: (outcome: KeysOutcome) => void;
-  /** The broker has said no for minutes: somebody must act. */
-  readonly onRefusedLong: (reason: string) => Promise<void>;
+  /** The broker has said no for minutes, or took nothing for an hour: somebody must act. */
+  readonly onTrouble: (reason: string) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -46,13 +46,15 @@ interface Told {
   readonly againAt: number;
 }
 
-export const AGAIN_MS = 3600 * 1000;
+export const AGAIN_MS = 30 * 60_000;
 const FIRST_WAIT_MS = 1000;
 const MAX_WAIT_MS = 60_000;
 /** Between two looks, whoever asks for one. */
 const LEAST_PAUSE_MS = 1000;
 const HURRY_AGAIN_MS = 60_000;
 const REFUSED_LONG_MS = 5 * 60_000;
+/** An answer that should pass may never: a broker that counts the keys it has as too old says so to everybody. */
+const UNTOLD_LONG_MS = 60 * 60_000;
 const LOGGED_EVERY_MS = 60_000;
 const UNAUTHORIZED = 401;
 const TOO_MANY = 429;
@@ -64,6 +66,7 @@ export function createKeyPusher(options: KeyPusherOptions): KeyPusher {
   let told: Told | undefined;
   let failures = 0;
   let refusedSince: number | undefined;
+  let untoldSince: number | undefined;
   let loggedAt = Number.NEGATIVE_INFINITY;
 
   async function push({ keys }: KeySet, signal: AbortSignal): Promise<void> {
@@ -98,6 +101,7 @@ export function createKeyPusher(options: KeyPusherOptions): KeyPusher {
     const at = clock.now();
     told = { fingerprint: set.fingerprint, at, againAt: at + AGAIN_MS * (0.9 + 0.1 * random()) };
     refusedSince = undefined;
+    untoldSince = undefined;
     options.onPush('accepted');
     const kids = set.keys.map(({ kid = '' }) => kid);
     if (isNews) log.info({ kids }, "the broker knows this cluster's keys");
@@ -109,16 +113,20 @@ export function createKeyPusher(options: KeyPusherOptions): KeyPusher {
     const reason = error instanceof BrokerRefusal ? error.reason : outcome;
     const isNo = outcome === 'refused';
     refusedSince = isNo ? (refusedSince ?? clock.now()) : undefined;
+    untoldSince ??= clock.now();
     if (clock.now() - loggedAt < LOGGED_EVERY_MS) return;
     loggedAt = clock.now();
     const facts = { err: error, reason };
-    if (refusedSince === undefined || clock.now() - refusedSince < REFUSED_LONG_MS) {
-      log.warn(facts, "the broker was not told this cluster's keys");
-      return;
-    }
-    log.error(facts, "the broker refuses this cluster's keys; see its entry of this cluster");
-    await options.onRefusedLong(reason);
+    if (isSince(refusedSince, REFUSED_LONG_MS))
+      log.error(facts, "the broker refuses this cluster's keys; see its entry of this cluster");
+    else if (isSince(untoldSince, UNTOLD_LONG_MS))
+      log.error(facts, "the broker was not told this cluster's keys for an hour");
+    else return log.warn(facts, "the broker was not told this cluster's keys");
+    await options.onTrouble(reason);
   }
+
+  const isSince = (time: number | undefined, ms: number) =>
+    time !== undefined && clock.now() - time >= ms;
 
   /** Resolves to how long to wait, milliseconds. */
   async function step(signal: AbortSignal): Promise<number> {
@@ -150,6 +158,7 @@ export function createKeyPusher(options: KeyPusherOptions): KeyPusher {
       told = undefined;
       failures = 0;
       refusedSince = undefined;
+      untoldSince = undefined;
       while (!signal.aborted) {
         const ms = await step(signal);
         await pause(Math.min(ms, LEAST_PAUSE_MS), signal);

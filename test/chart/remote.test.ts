@@ -178,6 +178,25 @@ describe('the chart of a cluster whose broker is elsewhere', () => {
       .and.include('broker');
   });
 
+  it('has alerts on what there is, and one on keys that do not arrive', () => {
+    const alertsOf = (values: object) => {
+      const rule = renderChart({
+        ...values,
+        monitoring: { prometheusRule: { enabled: true } },
+      }).get('PrometheusRule', 'coatcheck-alerts');
+      const { groups } = rule.spec as { groups: { rules: { alert: string; expr: string }[] }[] };
+      return groups.flatMap(({ rules }) => rules);
+    };
+    const here = alertsOf(REMOTE);
+    const names = here.map(({ alert }) => alert);
+    expect(names).to.include.members(['CoatcheckWebhookDown', 'CoatcheckControllerNotLeading']);
+    expect(names).to.not.include.oneOf(['CoatcheckBrokerNotReady', 'CoatcheckNoLiveReport']);
+    expect(here.find(({ alert }) => alert === 'CoatcheckKeysNotPushed')?.expr).to.match(
+      /keys_pushed_timestamp_seconds\{namespace="auth"\}\) > 7200$/,
+    );
+    expect(alertsOf({}).map(({ alert }) => alert)).to.not.include('CoatcheckKeysNotPushed');
+  });
+
   it('works without a controller, too', () => {
     const without = renderChart({ ...REMOTE, ...PROVIDED, controller: { enabled: false } });
     expect(without.ofKind('Deployment')).to.have.lengthOf(1);

@@ -33,7 +33,7 @@ describe('the pusher of keys', () => {
   let reads: number;
   let outcomes: KeysOutcome[];
   let connections: number;
-  let refusedLong: string[];
+  let troubles: string[];
   let text: string;
   let pusher: KeyPusher;
   let stopping: AbortController;
@@ -49,7 +49,7 @@ describe('the pusher of keys', () => {
     reads = 0;
     outcomes = [];
     connections = 0;
-    refusedLong = [];
+    troubles = [];
     text = '';
     stopping = new AbortController();
     const write = (line: string) => {
@@ -77,8 +77,8 @@ describe('the pusher of keys', () => {
       tokens: { remember: async () => undefined, list: () => ownTokens },
       everySeconds: 60,
       onPush: (outcome) => outcomes.push(outcome),
-      onRefusedLong: async (reason) => {
-        refusedLong.push(reason);
+      onTrouble: async (reason) => {
+        troubles.push(reason);
       },
       clock,
       random: () => 0.5,
@@ -100,10 +100,10 @@ describe('the pusher of keys', () => {
     await clock.advance(MINUTE_MS);
     expect(told.slice(1)).to.eql([{ kids: ['one', 'two'], token: 'newest' }]);
   });
-  it('asks every minute, and tells the same again only after an hour', async () => {
-    await clock.advance(50 * MINUTE_MS);
-    expect([told.length, reads]).to.eql([1, 51]);
-    await clock.advance(10 * MINUTE_MS);
+  it('asks every minute, and tells the same again only after half an hour', async () => {
+    await clock.advance(25 * MINUTE_MS);
+    expect([told.length, reads]).to.eql([1, 26]);
+    await clock.advance(5 * MINUTE_MS);
     expect(told.map((one) => one.kids)).to.eql([['one'], ['one']]);
     expect(outcomes).to.eql(['accepted', 'accepted']);
   });
@@ -158,10 +158,25 @@ describe('the pusher of keys', () => {
     refuse = () => new BrokerRefusal(401, 'bearer_invalid');
     await clock.advance(4 * MINUTE_MS);
     expect(text).to.not.include('"level":"error"');
-    expect(refusedLong).to.eql([]);
+    expect(troubles).to.eql([]);
     await clock.advance(3 * MINUTE_MS);
-    expect(new Set(refusedLong)).to.eql(new Set(['bearer_invalid']));
+    expect(new Set(troubles)).to.eql(new Set(['bearer_invalid']));
     expect(text).to.match(/"level":"error".*"reason":"bearer_invalid".*see its entry/);
+  });
+  it('says as an error, too, that nothing was taken for an hour, for whatever reason', async () => {
+    refuse = () => new BrokerRefusal(503, 'unavailable');
+    await clock.advance(59 * MINUTE_MS);
+    expect([text.includes('"level":"error"'), troubles]).to.eql([false, []]);
+    await clock.advance(3 * MINUTE_MS);
+    expect(text).to.match(/"level":"error".*"reason":"unavailable".*for an hour/);
+    expect(new Set(troubles)).to.eql(new Set(['unavailable']));
+    const before = troubles.length;
+    refuse = () => undefined;
+    await clock.advance(MINUTE_MS);
+    refuse = () => new BrokerRefusal(503, 'unavailable');
+    kids = ['two'];
+    await clock.advance(50 * MINUTE_MS);
+    expect(troubles).to.have.lengthOf(before);
   });
   it('does not tell what the API server did not say', async () => {
     trouble = new KubeError('forbidden', 'answered 403', { status: 403 });
@@ -374,7 +389,7 @@ describe('a broker that refuses keys for long', () => {
       namespace: 'product',
       uid: 'uid-lease',
     });
-    expect(rest).to.eql({ type: 'Warning', reason: 'KeysRefused', action: 'PushingKeys' });
+    expect(rest).to.eql({ type: 'Warning', reason: 'KeysNotPushed', action: 'PushingKeys' });
     expect(note).to.include('of the cluster edge (bearer_forbidden)');
   });
   it('is something else than one that is away', async () => {

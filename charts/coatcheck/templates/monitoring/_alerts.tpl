@@ -33,6 +33,7 @@ A counter that was never touched has no series, so `increase` sees its first ste
   for: 15m
   severity: warning
   summary: A changed file (certificate, key, CA bundle) cannot be used; the one before stays.
+{{- if $values.broker.enabled }}
 - alert: CoatcheckBrokerNotReady
   expr: >-
     absent(coatcheck_broker_roles{ {{- $ours }}})
@@ -96,12 +97,27 @@ A counter that was never touched has no series, so `increase` sees its first ste
   for: 15m
   severity: warning
   summary: RBAC does not give the broker what its configuration needs.
+{{- end }}
 {{- if $values.controller.enabled }}
+{{- if $values.broker.enabled }}
+{{- $own := printf "cluster=%q" $values.cluster.name }}
+{{- $others := printf "cluster!=%q" $values.cluster.name }}
 - alert: CoatcheckNoLiveReport
-  expr: max by (cluster) (coatcheck_broker_live_report_age_seconds{ {{- $ours }}}) > {{ max 600 (mul 2 (int $values.controller.liveSetSeconds)) }}
+  # Controllers of other clusters tell one replica, whichever they reach.
+  expr: >-
+    (max by (cluster) (coatcheck_broker_live_report_age_seconds{ {{- $ours }},{{ $own }}})
+    or min by (cluster) (coatcheck_broker_live_report_age_seconds{ {{- $ours }},{{ $others }}})) > {{ max 600 (mul 2 (int $values.controller.liveSetSeconds)) }}
   for: 5m
   severity: warning
   summary: The controller of a cluster does not say who lives; tokens of pods that died meanwhile are still good.
+{{- end }}
+{{- if include "coatcheck.pushesKeys" .root }}
+- alert: CoatcheckKeysNotPushed
+  expr: time() - max(coatcheck_controller_keys_pushed_timestamp_seconds{ {{- $ours }}}) > 7200
+  for: 5m
+  severity: critical
+  summary: The broker in the other cluster does not take this cluster's public keys; with a new key, or after a day, it refuses every token from here.
+{{- end }}
 - alert: CoatcheckControllerNotLeading
   expr: (sum(coatcheck_controller_leader{ {{- $ours }}}) or vector(0)) != 1
   for: 3m
