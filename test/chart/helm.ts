@@ -38,6 +38,7 @@ export function runHelm(args: readonly string[], values?: object): HelmResult {
   const { status, stdout, stderr, error } = spawnSync(helm, [...args], {
     input: values === undefined ? '' : JSON.stringify(values),
     encoding: 'utf8',
+    maxBuffer: 2 ** 28,
     env: { ...process.env, HELM_NAMESPACE: '', HELM_PLUGINS: '/nonexistent' },
   });
   if (error) throw error;

@@ -15,6 +15,7 @@ import { createNamespace, type TestNamespace } from '../harness/namespace.ts';
 const COLLECTIONS: Readonly<Record<string, string>> = {
   ConfigMap: '/api/v1/namespaces/{}/configmaps',
   PersistentVolumeClaim: '/api/v1/namespaces/{}/persistentvolumeclaims',
+  Secret: '/api/v1/namespaces/{}/secrets',
   Service: '/api/v1/namespaces/{}/services',
   ServiceAccount: '/api/v1/namespaces/{}/serviceaccounts',
   Deployment: '/apis/apps/v1/namespaces/{}/deployments',
@@ -62,6 +63,23 @@ describe('chart, step 1: objects before a real API server', function () {
       'a first installation': renderChart(toUsualValues(ca), release),
       // An address of this cluster's own range is nothing a test can know.
       'everything set': renderChart(withoutAddress(toUnusualValues(ca)), release),
+      'a broker in another cluster': renderChart(
+        {
+          broker: { enabled: false },
+          brokerUrl: 'https://tokens.example.org',
+          brokerCaBundle: ca,
+          networkPolicy: { remoteBroker: { to: [{ ipBlock: { cidr: '192.0.2.0/24' } }] } },
+        },
+        release,
+      ),
+      'a broker for other clusters': renderChart(
+        {
+          broker: {
+            service: { type: 'LoadBalancer', loadBalancerSourceRanges: ['192.0.2.0/24'] },
+          },
+        },
+        release,
+      ),
       'scaled by load': renderChart(
         {
           webhook: { autoscaling: { enabled: true } },

@@ -152,6 +152,30 @@ describe('chart, step 2: a release', function () {
     expect(notes).to.not.include('WARNING');
   });
 
+  it('says in its notes where there is no default StorageClass, and nothing where there is one', async function () {
+    if (!cluster.facts.isOurs) return this.skip();
+    const lack = 'this cluster has no default StorageClass';
+    const notesWith = (values: object) =>
+      helm(['upgrade', release, CHART, '--dry-run=server', '-f', '-'], values).stdout;
+    expect(notes).to.include(lack);
+    const chosen = { broker: { store: { persistence: { storageClass: 'mine' } } } };
+    expect(notesWith(chosen)).to.include('NOTES').and.not.include(lack);
+    const name = `${release}-class`;
+    await cluster.kubectl(['create', '-f', '-'], {
+      apiVersion: 'storage.k8s.io/v1',
+      kind: 'StorageClass',
+      metadata: {
+        name,
+        annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' },
+      },
+      provisioner: 'example.com/none',
+    });
+    expect(notesWith({})).to.include('NOTES').and.not.include(lack);
+    await cluster.kubectl(['delete', 'storageclass', name]);
+    expect(notesWith({})).to.include(lack);
+    return undefined;
+  });
+
   it('has a policy whose expressions the API server finds no fault with', async () => {
     const path = `/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/${release}-workloads`;
     if (!cluster.facts.hasControllers) return;
