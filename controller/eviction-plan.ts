@@ -4,6 +4,7 @@ import type { ItemChange } from '../common/kube/collection.ts';
 import { isPlainlyRefused } from '../common/protocol/missed.ts';
 import { type Admission, findAdmission } from './missed.ts';
 import type { TrackedPod } from './pods.ts';
+import { createWebhookEvidence } from './webhook-evidence.ts';
 
 /** Why no further pod of an owner is evicted. */
 export type StopReason = Exclude<Admission, 'injected'> | 'absent' | 'unready';
@@ -41,16 +42,16 @@ interface Owned {
 }
 
 const EVICTABLE: readonly string[] = ['ReplicaSet', 'StatefulSet', 'DaemonSet'];
+/** They make another one as soon as a pod is told to end; the others when it is gone. */
+const AT_ONCE: readonly (string | undefined)[] = ['ReplicaSet', 'ReplicationController'];
 const FIRST_HOLD_MS = 10_000;
 const MAX_HOLD_MS = 5 * 60_000;
-/** A successor comes within a second of the pod's end, unless it is refused. */
+/** A successor comes within a second, unless it is refused: then nobody else's pod is evicted, */
+export const SILENCE_MS = 20_000;
+/** and after this long its owner is given up. */
 export const SUCCESSOR_MS = 5 * 60_000;
 export const READY_MS = 10 * 60_000;
 export const DOUBT_MS = 30_000;
-/** While nobody knows whether the webhook is back, one eviction tries; each that fails doubles the time to the next. */
-export const AWAY_MS = 10 * 60_000;
-const MAX_AWAY_MS = 6 * 60 * 60_000;
-const MAX_UNDER_WAY = 10;
 const UNDER_WAY_MS = 15 * 60_000;
 /** With evidence in between that the webhook works for others. */
 export const MAX_FRUITLESS = 2;
@@ -62,18 +63,17 @@ const MAX_OWNERS = 10_000;
  * refuse: nothing would come in its place.
  */
 export function isEvictable(pod: Pick<TrackedPod, 'owner' | 'annotations'>): boolean {
-  if (!pod.owner || isPlainlyRefused(pod)) return false;
-  const { apiVersion, kind } = pod.owner;
-  return apiVersion === 'v1'
-    ? kind === 'ReplicationController'
-    : apiVersion.startsWith('apps/') && EVICTABLE.includes(kind);
+  const { apiVersion = '', kind = '' } = pod.owner ?? {};
+  const isKnown =
+    apiVersion === 'v1'
+      ? kind === 'ReplicationController'
+      : apiVersion.startsWith('apps/') && EVICTABLE.includes(kind);
+  return isKnown && !isPlainlyRefused(pod);
 }
 
 export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions): EvictionPlan {
   const owners = new Map<string, Owned>();
-  /** What the newest annotated pods say of the webhook; nothing where none came since the start. */
-  let webhook: { works: boolean; at: number } | undefined;
-  let failedTrials = 0;
+  const webhook = createWebhookEvidence();
 
   function take(pod: TrackedPod): Owned {
     const key = toKey(pod);
@@ -90,7 +90,8 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
     const { state } = owned;
     if (state.step !== 'evicted' && state.step !== 'starting') return;
     owned.fruitless += 1;
-    if (why === 'missed') failedTrials += 1;
+    if (why === 'missed' || (why === 'absent' && !webhook.worksSince(state.at)))
+      webhook.fail(why === 'absent', now);
     const { pod } = state;
     owned.state = { step: 'stopped', pod, why, at: now, ...(uid !== undefined && { uid }) };
     onOutcome(pod, why);
@@ -104,7 +105,8 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
   function seeArrival(pod: TrackedPod, now: number): void {
     const admission = findAdmission(pod);
     if (!admission) return;
-    judgeWebhook(pod, { admission, now });
+    if (admission !== 'unannotated' && isCovered(pod.namespace))
+      webhook.see(admission === 'injected', now);
     const owned = owners.get(toKey(pod));
     if (!owned) return;
     const { state } = owned;
@@ -116,16 +118,6 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
     // Its template and the webhook are as they should be now.
     owned.fruitless = 0;
     if (isAwaited) owned.state = { step: 'starting', pod: state.pod, uid: pod.uid, at: now };
-  }
-
-  function judgeWebhook(
-    pod: TrackedPod,
-    { admission, now }: { admission: Admission; now: number },
-  ): void {
-    if (admission === 'unannotated' || !isCovered(pod.namespace)) return;
-    const works = admission === 'injected';
-    webhook = { works, at: now };
-    if (works) failedTrials = 0;
   }
 
   function seeGone(pod: TrackedPod, now: number): void {
@@ -149,8 +141,7 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
   /** What became overdue. */
   function settle(owned: Owned, now: number): void {
     const { state } = owned;
-    if (state.step === 'evicted' && state.goneAt !== undefined)
-      if (now - state.goneAt >= SUCCESSOR_MS) stop(owned, 'absent', { now });
+    if (isSilent(owned, now, SUCCESSOR_MS)) stop(owned, 'absent', { now });
     if (state.step === 'starting' && now - state.at >= READY_MS)
       stop(owned, 'unready', { now, uid: state.uid });
     if (state.step === 'held' && now >= state.until) owned.state = { step: 'free' };
@@ -159,9 +150,7 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
 
   /** Something has changed: since it was stopped, somebody else's pod was injected. */
   function isLifted({ fruitless }: Owned, { why, at }: { why: StopReason; at: number }): boolean {
-    return (
-      why === 'missed' && fruitless < MAX_FRUITLESS && webhook?.works === true && webhook.at > at
-    );
+    return why === 'missed' && fruitless < MAX_FRUITLESS && webhook.worksSince(at);
   }
 
   /** One whose pod takes its time to end holds up its owner alone. */
@@ -171,12 +160,15 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
         (state.step === 'evicted' || state.step === 'starting') && now - state.at < UNDER_WAY_MS,
     ).length;
 
-  /** How many may be under way now. */
   function countAllowed(now: number): number {
-    if (!webhook) return 1;
-    if (webhook.works) return MAX_UNDER_WAY;
-    const pause = Math.min(AWAY_MS * 2 ** Math.min(failedTrials, 10), MAX_AWAY_MS);
-    return now - webhook.at >= pause ? 1 : 0;
+    // A webhook that does not answer refuses all.
+    const isQuiet = [...owners.values()].some(
+      (one) =>
+        one.state.step === 'evicted' &&
+        isSilent(one, now, SILENCE_MS) &&
+        !webhook.worksSince(one.state.at),
+    );
+    return isQuiet ? 0 : webhook.countAllowed(now);
   }
 
   return {
@@ -193,7 +185,7 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
       }
       if (countUnderWay(now) >= countAllowed(now)) return undefined;
       for (const pod of missed.values()) {
-        if (!isEvictable(pod) || !isFree(owners.get(toKey(pod)))) continue;
+        if (!isFree(owners.get(toKey(pod))) || !isEvictable(pod)) continue;
         take(pod).state = { step: 'evicted', pod, at: now };
         return pod;
       }
@@ -206,6 +198,14 @@ export function createEvictionPlan({ isCovered, onOutcome }: EvictionPlanOptions
     },
     countStopped: () => [...owners.values()].filter(({ state }) => state.step === 'stopped').length,
   };
+}
+
+/** Evicted, and for so long the time has come for a successor, which is not there. */
+function isSilent({ state }: Owned, now: number, ms: number): boolean {
+  if (state.step !== 'evicted') return false;
+  const isAtOnce = AT_ONCE.includes(state.pod.owner?.kind) && !state.isDoubtful;
+  const since = state.goneAt ?? (isAtOnce ? state.at : undefined);
+  return since !== undefined && now - since >= ms;
 }
 
 function isFree(owned: Owned | undefined): boolean {

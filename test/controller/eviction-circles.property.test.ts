@@ -1,8 +1,9 @@
 // Whatever happens around it: an owner whose new pods are no better loses two pods, and no more for ever.
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { AWAY_MS, createEvictionPlan, MAX_FRUITLESS } from '../../controller/eviction-plan.ts';
+import { createEvictionPlan, MAX_FRUITLESS } from '../../controller/eviction-plan.ts';
 import type { TrackedPod } from '../../controller/pods.ts';
+import { AWAY_MS } from '../../controller/webhook-evidence.ts';
 import { toInjected, toMissed, toPlain } from './tracked-pods.ts';
 
 /** What becomes of the pod that is evicted next, and how long it takes; or that another owner's pod is injected. */

@@ -1,14 +1,15 @@
 // The plan with changes and times as a test says them.
 import { expect } from 'chai';
 import {
-  AWAY_MS,
   createEvictionPlan,
   DOUBT_MS,
   isEvictable,
   READY_MS,
+  SILENCE_MS,
   SUCCESSOR_MS,
 } from '../../controller/eviction-plan.ts';
 import type { PodOwner, TrackedPod } from '../../controller/pods.ts';
+import { AWAY_MS } from '../../controller/webhook-evidence.ts';
 import { toInjected, toMissed, toOwner, toPlain, toReady } from './tracked-pods.ts';
 
 const SECOND = 1000;
@@ -94,13 +95,66 @@ describe('the plan of evictions', () => {
     expect(next()).to.equal('web-2');
     expect(outcomes).to.eql(['web-1 ready']);
   });
-  it('waits for a pod that takes its time to end, as long as it takes', () => {
+  it('waits for a pod that takes its time to end, where only then another one is made', () => {
+    seeWebhook();
+    const owner = toOwner('db', { kind: 'StatefulSet' });
+    add({ ...toMissed('db-0'), owner }, { ...toMissed('db-1'), owner }, toMissed('web-1'));
+    expect([next(), next()]).to.eql(['db-0', 'web-1']);
+    replace(toMissed('web-1'), toInjected('web-2'));
+    become(toInjected('web-2'), toReady(toInjected('web-2')));
+    now += 10 * SUCCESSOR_MS;
+    expect(next()).to.equal(undefined);
+    add(toMissed('api-1'));
+    expect(next()).to.equal('api-1');
+    expect(outcomes).to.eql(['web-1 ready']);
+  });
+  it('evicts nobody else while an evicted pod has no successor: a webhook without an answer refuses all', () => {
+    seeWebhook();
+    add(toMissed('web-1'), toMissed('api-1'), toMissed('job-1'));
+    expect(next()).to.equal('web-1');
+    now += SILENCE_MS - 1;
+    expect(next()).to.equal('api-1');
+    now += 1;
+    expect(next()).to.equal(undefined);
+    now += SUCCESSOR_MS;
+    expect(next()).to.equal(undefined);
+    expect(outcomes).to.eql(['web-1 absent', 'api-1 absent']);
+    now += 4 * AWAY_MS - 1;
+    expect(next()).to.equal(undefined);
+    now += 1;
+    expect(next()).to.equal('job-1');
+  });
+  it('does not mind an owner without successor where others are injected meanwhile', () => {
+    seeWebhook();
+    add(toMissed('web-1'), toMissed('api-1'), toMissed('job-1'));
+    next();
+    seeWebhook();
+    now += SILENCE_MS;
+    expect(next()).to.equal('api-1');
+    replace(toMissed('api-1'), toInjected('api-2'));
+    now += SUCCESSOR_MS;
+    expect(next()).to.equal('job-1');
+    expect(outcomes).to.eql(['web-1 absent']);
+  });
+  it('gives an owner up whose eviction had no answer and who made no other pod', () => {
     seeWebhook();
     add(toMissed('web-1'), toMissed('web-2'));
     next();
-    now += 10 * SUCCESSOR_MS;
+    plan.doubt(toMissed('web-1'));
+    now += DOUBT_MS;
+    go(toMissed('web-1'));
+    now += SUCCESSOR_MS;
     expect(next()).to.equal(undefined);
-    expect(outcomes).to.eql([]);
+    expect(outcomes).to.eql(['web-1 absent']);
+  });
+  it('goes on at once when the successor came late', () => {
+    seeWebhook();
+    add(toMissed('web-1'), toMissed('api-1'));
+    next();
+    now += 2 * SILENCE_MS;
+    expect(next()).to.equal(undefined);
+    replace(toMissed('web-1'), toInjected('web-2'));
+    expect(next()).to.equal('api-1');
   });
   it('has ten owners under way at most', () => {
     seeWebhook();
@@ -237,7 +291,10 @@ describe('the plan of evictions', () => {
     for (const seconds of [10, 20, 40, 80, 160, 300, 300]) {
       expect(next()).to.equal('web-1');
       plan.holdBack(pod, now);
-      if (seconds === 10) expect(next()).to.equal('api-1');
+      if (seconds === 10) {
+        expect(next()).to.equal('api-1');
+        replace(toMissed('api-1'), toInjected('api-2'));
+      }
       now += seconds * SECOND - 1;
       expect(next(), `${seconds}`).to.equal(undefined);
       now += 1;
