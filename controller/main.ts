@@ -82,12 +82,16 @@ export async function startController(deps: ControllerDeps): Promise<RunningCont
     name: settings.leaseName,
     identity: `${settings.identity}_${deps.newId()}`,
     lead: async (signal) => {
+      const recording = events.lead(signal);
+      const keeping = keeper?.lead(signal);
+      // Our own requests verify the broker by what it writes.
+      await keeping?.prepared;
       await Promise.all([
+        recording,
+        keeping?.ended,
         reporter.lead(signal),
         keys?.lead(signal),
-        events.lead(signal),
         missed.lead(signal),
-        keeper?.lead(signal),
       ]);
     },
   });

@@ -32,8 +32,15 @@ export interface KeeperOptions {
 }
 
 export interface CertificateKeeper {
-  /** Acts until the signal is aborted. Never rejects. */
-  lead(signal: AbortSignal): Promise<void>;
+  /** Acts until the signal is aborted. */
+  lead(signal: AbortSignal): Keeping;
+}
+
+/** Neither ever rejects. */
+export interface Keeping {
+  /** The first look is over, whatever came of it. */
+  readonly prepared: Promise<void>;
+  readonly ended: Promise<void>;
 }
 
 /** `again`: somebody wrote at the same time; it is read once more at once. */
@@ -159,22 +166,29 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
     metrics.forget();
   }
 
+  async function run(signal: AbortSignal, onFirst: () => void): Promise<void> {
+    let again = 0;
+    while (!signal.aborted) {
+      const outcome = await keep().catch((error: unknown) => {
+        metrics.countFailure('write');
+        log.error({ err: error }, 'certificates cannot be kept');
+        return 'failed' as const;
+      });
+      again = outcome === 'again' ? again + 1 : 0;
+      if (again > 0 && again < 5) continue;
+      onFirst();
+      const usual = toPause(policy);
+      const pause = outcome === 'done' ? usual : Math.min(usual, RETRY_MS);
+      await clock.sleep(pause, signal).catch(() => undefined);
+    }
+    forget();
+    onFirst();
+  }
+
   return {
-    lead: async (signal) => {
-      let again = 0;
-      while (!signal.aborted) {
-        const outcome = await keep().catch((error: unknown) => {
-          metrics.countFailure('write');
-          log.error({ err: error }, 'certificates cannot be kept');
-          return 'failed' as const;
-        });
-        again = outcome === 'again' ? again + 1 : 0;
-        if (again > 0 && again < 5) continue;
-        const usual = toPause(policy);
-        const pause = outcome === 'done' ? usual : Math.min(usual, RETRY_MS);
-        await clock.sleep(pause, signal).catch(() => undefined);
-      }
-      forget();
+    lead: (signal) => {
+      const { promise: prepared, resolve } = Promise.withResolvers<void>();
+      return { prepared, ended: run(signal, resolve) };
     },
   };
 }

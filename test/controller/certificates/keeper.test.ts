@@ -72,6 +72,7 @@ describe('the keeper of certificates', () => {
     const around = { settings, client, events: { record }, registry, clock, wallClock: clock, log };
     const ending = new AbortController();
     const leading = openKeeper(around)?.lead(ending.signal);
+    await leading?.prepared;
     const kept: Kept = {
       events,
       logs: () => text,
@@ -86,7 +87,7 @@ describe('the keeper of certificates', () => {
       },
       stop: async () => {
         ending.abort();
-        await leading;
+        await leading?.ended;
         client.close();
         keep('keeper.log', text);
       },
