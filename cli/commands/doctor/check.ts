@@ -1,6 +1,7 @@
 // What a check is and how all of them are run: side by side, each for itself. One that fails, or takes too long, hides none
 // of the others, and the order of what is told is that of the list.
 import type { Clock } from '../../../common/clock.ts';
+import type { PersonAnswer } from '../../../common/kube/person-client.ts';
 import type { Installation } from './installation.ts';
 import { type Kube, MissingRight, Unreadable } from './kube.ts';
 
@@ -23,6 +24,12 @@ export interface Row extends Finding {
   readonly check: string;
 }
 
+export interface DirectBroker {
+  readonly url: string;
+  /** @throws Unreadable */
+  ask(path: string): Promise<PersonAnswer>;
+}
+
 export interface CheckContext {
   readonly kube: Kube;
   readonly clock: Clock;
@@ -34,6 +41,8 @@ export interface CheckContext {
   readonly randomName: () => string;
   /** Of this command. */
   readonly version: string;
+  /** The broker at the URL that the person named, asked without any credential; else by the API server's proxy. */
+  readonly directBroker?: DirectBroker;
   /** `iss` of the person's own credential, where it is a ServiceAccount token. */
   readonly ownIssuer: string | undefined;
 }

@@ -1,5 +1,6 @@
 // `coatcheck doctor`: looks at an installation with the person's own rights, changes nothing, and says of each thing what was
 // seen, what it means and what mends it.
+import { readFile } from 'node:fs/promises';
 import { type Clock, systemClock } from '../../../common/clock.ts';
 import type { Command, CommandIo } from '../../../common/command.ts';
 import { type KubeAccess, readKubeAccess } from '../../../common/kube/kubeconfig.ts';
@@ -17,6 +18,7 @@ import {
   SettingsError,
   type SettingsOf,
   text,
+  url,
 } from '../../../common/settings.ts';
 import { formatOutput, OUTPUTS } from '../../table.ts';
 import { VERSION } from '../../version.ts';
@@ -29,7 +31,7 @@ import {
   type Installation,
   SeveralInstallations,
 } from './installation.ts';
-import { createKube, type Kube, Unreadable } from './kube.ts';
+import { createKube, createSender, type Kube, Unreadable } from './kube.ts';
 import { renderReport, toPlainRow, toSummary } from './report.ts';
 
 const LABEL = {
@@ -54,6 +56,18 @@ const DOCTOR_TABLE = {
       flagOnly: true,
       ...LABEL,
       doc: 'Where the dry run of an annotated pod is tried; one is chosen otherwise',
+    }),
+  ),
+  brokerUrl: optional(
+    url({
+      flagOnly: true,
+      doc: 'The broker, asked directly and without a credential (its certificate is verified); through the API server otherwise',
+    }),
+  ),
+  brokerCaFile: optional(
+    path({
+      flagOnly: true,
+      doc: "CA that signs the broker's certificate, PEM, for --broker-url; the system's otherwise",
     }),
   ),
   kubeconfig: optional(
@@ -136,14 +150,36 @@ async function run(args: readonly string[], io: CommandIo, clock: Clock): Promis
     isInteractive: io.ask !== undefined,
   });
   const client = openClient(access, timeoutMs);
+  const direct = await openBroker(settings, timeoutMs);
   try {
-    const rows = (await examine({ access, client, settings, clock })).map(toPlainRow);
+    const rows = (await examine({ access, client, direct, settings, clock })).map(toPlainRow);
     const report = { context: access.context, server: access.server, rows, ...toSummary(rows) };
     io.stdout(await formatOutput(settings.output, report, () => renderReport(report)));
     const bad = settings.strict ? rows.filter(({ state }) => state !== 'ok') : [];
     return bad.length > 0 || report.problems > 0 ? EXIT_PROBLEM : 0;
   } finally {
     client.close();
+    direct?.close();
+  }
+}
+
+async function openBroker(
+  { brokerUrl, brokerCaFile }: DoctorSettings,
+  timeoutMs: number,
+): Promise<PersonClient | undefined> {
+  if (brokerUrl === undefined) return undefined;
+  const ca = brokerCaFile === undefined ? undefined : await readCaFile(brokerCaFile);
+  const credential = { impersonation: {} };
+  const access = { server: brokerUrl, context: '', namespace: '', isInsecure: false, credential };
+  return openClient({ ...access, ...(ca !== undefined && { ca }) }, timeoutMs);
+}
+
+async function readCaFile(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const { code = 'unknown' } = error as NodeJS.ErrnoException;
+    throw new SettingsError([`--broker-ca-file cannot be read (${code})`]);
   }
 }
 
@@ -159,12 +195,20 @@ function openClient(access: KubeAccess, timeoutMs: number): PersonClient {
 interface Examination {
   readonly access: KubeAccess;
   readonly client: PersonClient;
+  readonly direct: PersonClient | undefined;
   readonly settings: DoctorSettings;
   readonly clock: Clock;
 }
 
-async function examine({ access, client, settings, clock }: Examination): Promise<readonly Row[]> {
-  const { namespace, release, probeNamespace } = settings;
+async function examine({
+  access,
+  client,
+  direct,
+  settings,
+  clock,
+}: Examination): Promise<readonly Row[]> {
+  const { namespace, release, probeNamespace, brokerUrl } = settings;
+  const sendToBroker = direct && createSender(direct);
   const kube = createKube(client);
   const context: CheckContext = {
     kube,
@@ -174,6 +218,12 @@ async function examine({ access, client, settings, clock }: Examination): Promis
     randomName: () => `coatcheck-doctor-${crypto.randomUUID().slice(0, 8)}`,
     version: VERSION,
     ownIssuer: findOwnIssuer(access),
+    ...(sendToBroker && {
+      directBroker: {
+        url: brokerUrl ?? '',
+        ask: (at) => sendToBroker({ path: at, accept: '*/*' }),
+      },
+    }),
   };
   const timeoutMs = settings.timeoutSeconds * 1000 * REQUESTS_OF_A_CHECK;
   const first = await runChecks(

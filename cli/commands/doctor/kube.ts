@@ -88,6 +88,19 @@ const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.
 const FORBIDDEN = 403;
 const NOT_FOUND = 404;
 
+/** Requests whose failures are sentences for people. */
+export function createSender(client: Pick<PersonClient, 'send'>): PersonClient['send'] {
+  return async (request) => {
+    try {
+      return await client.send(request);
+    } catch (error) {
+      const { code = '', message } = error as NodeJS.ErrnoException;
+      // Without the flags of the commands that speak to a broker.
+      throw new Unreadable((CONNECTION[code] ?? message).replace(/; --.*$/, ''));
+    }
+  };
+}
+
 export function createKube(client: Pick<PersonClient, 'send'>): Kube {
   const known = new Map<string, Promise<unknown>>();
   function once<T>(key: string, read: () => Promise<T>): Promise<T> {
@@ -97,14 +110,7 @@ export function createKube(client: Pick<PersonClient, 'send'>): Kube {
     known.set(key, made);
     return made;
   }
-  const send = async (request: Parameters<PersonClient['send']>[0]): Promise<PersonAnswer> => {
-    try {
-      return await client.send(request);
-    } catch (error) {
-      const { code = '', message } = error as NodeJS.ErrnoException;
-      throw new Unreadable(CONNECTION[code] ?? message);
-    }
-  };
+  const send = createSender(client);
 
   async function readList<T>(
     collection: Collection,

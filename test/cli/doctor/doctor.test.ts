@@ -1,9 +1,12 @@
 // `coatcheck doctor` against a cluster where everything is well, and against one per thing that can be wrong: each names
 // that one thing, what mends it, and leaves the other rows as they were.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
 import { command } from '../../../cli/commands/doctor/command.ts';
+import { issueAuthority, issueCertificate } from '../../../common/certificates.ts';
 import { keep, noteToken } from '../../support/tokens.ts';
 import { CASES, setStatus, setVariable } from './cases.ts';
 import {
@@ -230,6 +233,68 @@ describe('coatcheck doctor', () => {
     expect(broken.code).to.equal(1);
   });
 
+  describe('with --broker-url', () => {
+    let broker: Server;
+    let url: string;
+    let caFile: string;
+    const seen: (string | undefined)[] = [];
+    before(async () => {
+      const now = Date.now();
+      const validity = { notBefore: new Date(now - 1e6), notAfter: new Date(now + 1e8) };
+      const authority = issueAuthority({ commonName: 'ca', ...validity });
+      const leaf = issueCertificate(
+        { commonName: 'b', names: ['127.0.0.1'], ...validity },
+        authority,
+      );
+      broker = createServer({ cert: leaf.certificate, key: leaf.key }, (request, response) => {
+        seen.push(request.headers.authorization);
+        const isKeys = request.url === '/oauth2/jwks';
+        const keys = { keys: [{ kty: 'EC' }, { kty: 'EC' }] };
+        response.end(
+          JSON.stringify(isKeys ? keys : { issuer: url, jwks_uri: `${url}/oauth2/jwks` }),
+        );
+      });
+      await new Promise<void>((resolve) => broker.listen(0, '127.0.0.1', resolve));
+      url = `https://127.0.0.1:${(broker.address() as AddressInfo).port}`;
+      caFile = path.join(path.dirname(cluster.kubeconfig), 'broker-ca.crt');
+      writeFileSync(caFile, authority.certificate);
+    });
+    after(async () => {
+      broker.closeAllConnections();
+      await new Promise((resolve) => broker.close(resolve));
+    });
+    const elsewhere = (world: World) => {
+      world.objects.delete(toPath.deployment('broker'));
+      for (const n of [1, 2]) world.objects.delete(toPath.pod('broker', n));
+      for (const name of ['COATCHECK_BROKER_URL', 'COATCHECK_ISSUER'])
+        setVariable(world, 'webhook', name, url);
+    };
+
+    it('looks at a broker that is elsewhere, and shows it no credential', async () => {
+      const told = await askIn(elsewhere, '--broker-url', url, '--broker-ca-file', caFile);
+      expect(told.rows.filter(({ state }) => state !== 'ok')).to.deep.equal([]);
+      expect(told.text).to.contain(`${url}, 2 public keys`);
+      expect(told.rows.filter(({ check }) => check === 'clocks')).to.have.lengthOf(2);
+      expect(new Set(seen)).to.deep.equal(new Set([undefined]));
+    });
+
+    it('names a certificate that is not believed', async () => {
+      const told = await askIn(elsewhere, '--broker-url', url);
+      const row = told.rows.find(({ check }) => check === 'broker');
+      expect(row?.state).to.equal('problem');
+      expect(row?.seen).to.contain(
+        `cannot reach ${url}: its certificate is signed by an authority that is not trusted here`,
+      );
+      expect(told.code).to.equal(1);
+    });
+
+    it('names another broker than pods are told', async () => {
+      const told = await askIn(() => undefined, '--broker-url', url, '--broker-ca-file', caFile);
+      const row = told.rows.find(({ check }) => check === 'broker');
+      expect(row?.seen).to.contain(`the broker says it is ${url}, and the installation says`);
+    });
+  });
+
   it('asks which of several installations is meant', async () => {
     const second = (world: World) => {
       const one = structuredClone(get(world, toPath.deployment('webhook'))) as {
@@ -311,6 +376,10 @@ describe('coatcheck doctor', () => {
     { args: ['shop'], says: 'takes flags only' },
     { args: ['--nmespace', 'x'], says: 'did you mean --namespace?' },
     { args: ['--context', 'other'], says: 'the kubeconfig has no context "other"' },
+    {
+      args: ['--broker-url', 'https://x', '--broker-ca-file', '/nowhere'],
+      says: '--broker-ca-file cannot be read (ENOENT)',
+    },
     { args: ['--kubeconfig', '/nowhere'], says: 'cannot be read (ENOENT)' },
   ];
   for (const { args, says } of misuse) {

@@ -1,6 +1,7 @@
 // The API server: reachable, new enough, what it can do, and whose time is right.
+import type { PersonAnswer } from '../../../../common/kube/person-client.ts';
 import type { CheckContext, Finding } from '../check.ts';
-import { findVariable, type Installation } from '../installation.ts';
+import type { Installation } from '../installation.ts';
 import { readObject } from '../kube.ts';
 import { askBroker } from './broker.ts';
 
@@ -52,50 +53,74 @@ const LEEWAY_MS = 30_000;
 export async function checkClocks(
   context: CheckContext & { readonly installation?: Installation },
 ): Promise<readonly Finding[]> {
-  const { kube, clock, installation } = context;
+  const { kube, installation } = context;
+  const apiServer = await readAhead(context, () => kube.ask('/healthz'));
+  if (!apiServer) return [{ state: 'unknown', seen: 'the API server states no time' }];
+  const { aheadMs, maxErrorMs } = apiServer;
+  const findings = [toFinding('this machine', { aheadMs: -aheadMs, maxErrorMs })];
+  if (!installation || !(installation.parts.broker || context.directBroker)) return findings;
+  // A query, so that it is asked and not remembered.
+  const path = '/.well-known/openid-configuration?clock';
+  const broker = await readAhead(context, () => askBroker(context, installation, path)).catch(
+    () => undefined,
+  );
+  if (!broker) {
+    const seen = 'the broker could not be asked for its time';
+    return [...findings, { state: 'unknown', about: 'broker', seen }];
+  }
+  const difference = {
+    aheadMs: broker.aheadMs - aheadMs,
+    maxErrorMs: broker.maxErrorMs + maxErrorMs,
+  };
+  return [...findings, toFinding('broker', difference)];
+}
+
+interface Ahead {
+  /** Of the clock here. */
+  readonly aheadMs: number;
+  readonly maxErrorMs: number;
+}
+
+/** Dates have whole seconds: half of one is added, and the middle of the request is when it was made, more or less. */
+async function readAhead(
+  { clock }: CheckContext,
+  ask: () => Promise<PersonAnswer>,
+): Promise<Ahead | undefined> {
   const sentAt = clock.now();
-  const { date } = await kube.ask('/healthz');
-  if (date === undefined) return [{ state: 'unknown', seen: 'the API server states no time' }];
-  const apiServer = toAhead(date, sentAt, clock.now());
-  const findings = [toFinding('this machine', -apiServer, 'the API server')];
-  const broker = installation?.parts.broker;
-  if (!installation || !broker || findVariable(broker, 'COATCHECK_ISSUER') === undefined)
-    return findings;
-  const askedAt = clock.now();
-  const answer = await askBroker(
-    context,
-    installation,
-    '/.well-known/openid-configuration?clock',
-  ).catch(() => undefined);
-  if (answer?.date === undefined)
-    return [
-      ...findings,
-      { state: 'unknown', about: 'broker', seen: 'the broker could not be asked for its time' },
-    ];
-  const ahead = toAhead(answer.date, askedAt, clock.now()) - apiServer;
-  return [...findings, toFinding('broker', ahead, 'the API server')];
-}
-
-/** Dates have whole seconds: half of one is added, and the middle of the request is when it was made. */
-function toAhead(date: number, sentAt: number, receivedAt: number): number {
-  return date + 500 - (sentAt + receivedAt) / 2;
-}
-
-function toFinding(about: string, aheadMs: number, of: string): Finding {
-  const size = Math.abs(aheadMs);
-  if (size <= WARN_MS)
-    return { state: 'ok', about, seen: `within ${Math.ceil(size / 1000)} s of ${of}` };
-  const seen = `${Math.round(size / 1000)} s ${aheadMs > 0 ? 'ahead of' : 'behind'} ${of}`;
-  const isBroker = about === 'broker';
+  const { date } = await ask();
+  const receivedAt = clock.now();
+  if (date === undefined) return undefined;
   return {
-    state: size > LEEWAY_MS && isBroker ? 'problem' : 'warning',
+    aheadMs: date + 500 - (sentAt + receivedAt) / 2,
+    maxErrorMs: (receivedAt - sentAt) / 2 + 500,
+  };
+}
+
+function toFinding(about: string, { aheadMs, maxErrorMs }: Ahead): Finding {
+  const size = Math.abs(aheadMs);
+  const certain = size - maxErrorMs;
+  const of = 'the API server';
+  if (certain <= WARN_MS)
+    return {
+      state: 'ok',
+      about,
+      seen: `within ${Math.ceil((size + maxErrorMs) / 1000)} s of ${of}`,
+    };
+  const seen = `${Math.round(size / 1000)} s ${aheadMs > 0 ? 'ahead of' : 'behind'} ${of}`;
+  if (about !== 'broker')
+    return {
+      state: 'warning',
+      about,
+      seen,
+      means: 'times that this command tells may be wrong',
+      mend: 'set the clock of this machine',
+    };
+  return {
+    state: certain > LEEWAY_MS ? 'problem' : 'warning',
     about,
     seen,
-    means: isBroker
-      ? 'beyond 30 s tokens are refused as expired or not yet valid (token_expired, token_not_yet_valid)'
-      : 'times that this command tells may be wrong',
-    mend: isBroker
-      ? 'set the clock of the node that the broker runs on (NTP)'
-      : 'set the clock of this machine',
+    means:
+      'beyond 30 s tokens are refused as expired or not yet valid (token_expired, token_not_yet_valid)',
+    mend: 'set the clock of the node that the broker runs on (NTP)',
   };
 }
