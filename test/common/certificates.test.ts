@@ -1,7 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
+import os from 'node:os';
+import path from 'node:path';
 import { expect } from 'chai';
-import { issueAuthority, issueCertificate } from '../../common/certificates.ts';
+import { crossSign, issueAuthority, issueCertificate } from '../../common/certificates.ts';
 import { listen } from '../../common/http.ts';
 
 const notBefore = new Date('2026-01-01T00:00:00Z');
@@ -65,5 +69,59 @@ describe('certificates', () => {
     );
     expect(failed).to.match(/signature failure|unable to verify|certificate/);
     await server.drain(100);
+  });
+
+  describe('of an authority that another one vouches for', () => {
+    const pathLength = 2;
+    const times = { notBefore, notAfter };
+    const [first, second, third] = ['first', 'second', 'third'].map((commonName) =>
+      issueAuthority({ commonName, pathLength, ...times }),
+    ) as [typeof authority, typeof authority, typeof authority];
+    const crosses = [
+      crossSign(third.certificate, second, { pathLength, ...times }),
+      crossSign(second.certificate, first, { pathLength, ...times }),
+    ];
+    const { certificate: leaf } = issueCertificate(
+      { commonName: 'leaf', names: ['broker.ns.svc'], ...times },
+      third,
+    );
+
+    it('have its name and key, and the signature of the other', () => {
+      const [cross, own, signer] = [crosses[0] ?? '', third.certificate, second.certificate].map(
+        (pem) => new X509Certificate(pem),
+      ) as [X509Certificate, X509Certificate, X509Certificate];
+      expect(cross.subject).to.equal(own.subject);
+      expect(cross.publicKey.equals(own.publicKey)).to.equal(true);
+      expect(cross.checkIssued(signer) && cross.verify(signer.publicKey)).to.equal(true);
+      expect(cross.checkIssued(own)).to.equal(false);
+      expect(cross.ca).to.equal(true);
+      expect(new X509Certificate(leaf).checkIssued(cross)).to.equal(true);
+    });
+
+    it('are a path from each of them to the leaf, by OpenSSL at its strictest, and from no stranger', function () {
+      if (spawnSync('openssl', ['version']).status !== 0) {
+        console.log('\n!!! SKIPPED paths before OpenSSL: there is no openssl here\n');
+        return this.skip();
+      }
+      const folder = mkdtempSync(path.join(os.tmpdir(), 'coatcheck-paths-'));
+      const toFile = (name: string, text: string) => {
+        writeFileSync(path.join(folder, name), text);
+        return path.join(folder, name);
+      };
+      const untrusted = toFile('crosses', crosses.join(''));
+      const verify = (root: string) =>
+        spawnSync('openssl', [
+          ...['verify', '-x509_strict', '-purpose', 'sslserver', '-verify_hostname'],
+          ...['broker.ns.svc', '-no-CApath', '-no-CAfile', '-no-CAstore'],
+          ...['-CAfile', toFile('root', root), '-untrusted', untrusted, toFile('leaf', leaf)],
+        ]).status;
+      for (const root of [first, second, third]) expect(verify(root.certificate)).to.equal(0);
+      expect(verify(authority.certificate)).to.not.equal(0);
+      // A chain without its middle leads nowhere.
+      toFile('crosses', crosses[1] ?? '');
+      expect(verify(first.certificate)).to.not.equal(0);
+      rmSync(folder, { recursive: true });
+      return undefined;
+    });
   });
 });
