@@ -161,7 +161,10 @@ describe('two clusters on one broker', function () {
     await b.deletePod('short');
     const isKnown = async () => (await stage.exchange(under, 'ledger')).status === 200;
     await waitFor(isKnown, { what: 'the new key at the broker', withinMs: 20_000 });
-    expect(b.readLog()).to.include('by an earlier token of ours');
+    const log = b.readLog();
+    // On a slow machine the Lease may run out meanwhile, and a new term begin before the file was replaced.
+    if (log.split('this controller acts from now on').length === 2)
+      expect(log).to.include('by an earlier token of ours');
     expect(await stage.exchange(underOldKey, 'ledger')).to.include({ status: 200 });
     expect(await exchange(a, 'payments')).to.include({ status: 200 });
   });
@@ -189,9 +192,7 @@ describe('two clusters on one broker', function () {
     expect(await stage.admin('DELETE', '/clusters/b')).to.have.property('status', 200);
     const { status, body } = await exchange(b, 'ledger');
     expect({ status, reason: body.reason }).to.eql({ status: 400, reason: 'token_signature' });
-    expect(await stage.registerB())
-      .to.have.property('status')
-      .within(200, 201);
+    await stage.registerBByCommand();
     expect(await exchange(b, 'ledger')).to.include({ status: 200 });
     await stage.startController(b, { 'push-keys': 'true' });
     const isPushed = async () => (await b.readMetric('keys_pushed_timestamp_seconds')) > 0;

@@ -1,5 +1,6 @@
 // One broker with a store, beside two API servers with the same issuer: `a` is its own cluster, whose keys it reads; `b` it
 // never reaches, and knows by what its API is told.
+import { execFile } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
@@ -8,7 +9,7 @@ import { keep, noteToken } from '../../support/tokens.ts';
 import { openCluster } from '../harness/cluster.ts';
 import { createServingFiles } from '../harness/pki.ts';
 import { findFreePorts } from '../harness/ports.ts';
-import { type Product, startProduct } from '../harness/product.ts';
+import { type Product, startProduct, toProductEnvironment } from '../harness/product.ts';
 import { openSecondCluster } from '../harness/second.ts';
 import { CONTROLLER, createMember, type Member, type Names } from './member.ts';
 
@@ -37,6 +38,8 @@ export interface TwoClusters {
   isActive(token: string): Promise<boolean>;
   /** The entry of `b` with the keys it has now. */
   registerB(): Promise<Answer>;
+  /** The same as a person does it, by the commands of docs/clusters.md. @throws Error with the command's words */
+  registerBByCommand(): Promise<void>;
   /** The controller of `a` is told the address, that of `b` the URL and nothing else. */
   startController(member: Member, flags?: Readonly<Record<string, string>>): Promise<void>;
   restartBroker(): Promise<void>;
@@ -94,6 +97,7 @@ export async function setTwoClusters(): Promise<TwoClusters> {
     });
   let broker: Product = await start();
   const receiverToken = await a.requestControl('receiver');
+  const toEntryOfB = () => ({ kind: 'kubernetes', issuer, controller });
   const send = (sending: Sending) => sendTo({ port, ca: tls.ca, ...sending });
   const admin: TwoClusters['admin'] = (method, where, body) =>
     send({ method, path: `/api/v1${where}`, bearer: root, ...(body && { body }) });
@@ -122,8 +126,16 @@ export async function setTwoClusters(): Promise<TwoClusters> {
     },
     registerB: async () => {
       const jwks = await b.readKeys();
-      const entry = { kind: 'kubernetes', issuer, controller, keys: { pushed: { jwks } } };
-      return admin('PUT', '/clusters/b', entry);
+      return admin('PUT', '/clusters/b', { ...toEntryOfB(), keys: { pushed: { jwks } } });
+    },
+    registerBByCommand: async () => {
+      const { stdout } = await b.cluster.kubectl(['get', '--raw', '/openid/v1/jwks']);
+      write('b.jwks', stdout);
+      write('b.yaml', JSON.stringify({ name: 'b', ...toEntryOfB() }));
+      const files = ['-f', at('b.yaml'), '--jwks-file', at('b.jwks')];
+      const to = ['--server', url, '--token-file', at('bootstrap.token'), '--ca-file', tls.caFile];
+      const { code, stderr } = await runCommand(['cluster', 'apply', ...files, ...to]);
+      if (code !== 0) throw new Error(`coatcheck cluster apply: ${stderr}`);
     },
     startController: (member, flags = {}) =>
       member.startController({
@@ -162,6 +174,18 @@ function toRole({
       token: { ttl: '10m' },
     },
   };
+}
+
+const CLI = path.join(import.meta.dirname, '../../../cli/main.ts');
+
+function runCommand(args: readonly string[]): Promise<{ code: number; stderr: string }> {
+  const env = toProductEnvironment(process.env);
+  return new Promise((resolve) => {
+    execFile(process.execPath, [CLI, ...args], { env }, (error, stdout, stderr) => {
+      keep('two-clusters-command.txt', stdout + stderr);
+      resolve({ code: error ? 1 : 0, stderr });
+    });
+  });
 }
 
 /** One HTTPS request to the broker, its name verified. */
