@@ -24,13 +24,13 @@ export function createClusterStore(core: Core): ClusterStore {
         updated_by: cluster.updatedBy,
       };
       checkTexts(row);
-      return core.write(async (write) => {
+      return writeChecked(core, check, async (write, guard) => {
         const version = await takeTurn(write);
         const all = await readAll(write);
         const before = all.clusters.find(({ name }) => name === cluster.name);
         if (expectedVersion !== undefined && expectedVersion !== (before?.version ?? 0))
           throw new StoreError('conflict', 'the cluster is not at the expected version');
-        check(all);
+        guard(all);
         const { name: _name, ...change } = row;
         const written = await write.db
           .insertInto('coatcheck_clusters')
@@ -69,10 +69,10 @@ export function createClusterStore(core: Core): ClusterStore {
         pushed_by: keys.pushedBy,
       };
       checkTexts(row);
-      return core.write(async (write) => {
+      return writeChecked(core, check, async (write, guard) => {
         const next = await takeTurn(write);
         const all = await readAll(write);
-        check(all);
+        guard(all);
         const before = all.keys.find(({ cluster }) => cluster === keys.cluster);
         const isSame = before?.registration === keys.registration && before.jwks === keys.jwks;
         const { cluster: _cluster, ...change } = {
@@ -90,6 +90,33 @@ export function createClusterStore(core: Core): ClusterStore {
       });
     },
   };
+}
+
+type Check = (all: StoredClusters) => void;
+
+/** What a check throws is no failure of the database, whatever it is: it is thrown as it is once all is rolled back. */
+async function writeChecked<T>(
+  core: Core,
+  check: Check,
+  work: (write: Write, guard: Check) => Promise<T>,
+): Promise<T> {
+  let refused: { readonly error: unknown } | undefined;
+  const guard: Check = (all) => {
+    try {
+      check(all);
+    } catch (error) {
+      refused = { error };
+      throw new StoreError('conflict', 'a check refused the write', { cause: error });
+    }
+  };
+  try {
+    return await core.write((write) => {
+      refused = undefined;
+      return work(write, guard);
+    });
+  } catch (error) {
+    throw refused ? refused.error : error;
+  }
 }
 
 /** The next version; other writers wait until this one is done. */

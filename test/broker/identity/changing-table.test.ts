@@ -90,7 +90,7 @@ describe('a changing table', () => {
         return Promise.resolve(text);
       };
     const log = createLogger({
-      level: 'fatal',
+      level: 'error',
       process: 'test',
       stream: { write: () => undefined },
     });

@@ -617,13 +617,14 @@ function describeClusters(suite: Suite): void {
     const before = await clusters.read();
     const refuse = (all: unknown) => {
       expect(all).to.deep.equal(before);
-      throw new RangeError('refused');
+      throw new Error('refused');
     };
     const put = clusters.put({ name: 'other', ...CLUSTER }, { check: refuse });
     const push = clusters.putKeys(toKeys('other'), refuse);
     const errors = await Promise.all([put, push].map((one) => one.catch((error: Error) => error)));
     expect(errors.map((error) => (error as Error).message)).to.deep.equal(['refused', 'refused']);
     expect(await clusters.read()).to.deep.equal(before);
+    expect(suite.store.findAwaySince()).to.equal(undefined);
   });
 
   it('lets of two that must not both be written one in, however close they come', async () => {
@@ -633,7 +634,7 @@ function describeClusters(suite: Suite): void {
       writers.map((writer, index) =>
         writer
           .putKeys(toKeys(`cluster-${index}`), ({ keys }) => {
-            if (keys.length > 0) throw new RangeError('taken');
+            if (keys.length > 0) throw new Error('taken');
           })
           .then(
             () => true,
