@@ -59,6 +59,8 @@ export interface BrokerProcess {
   readonly url: string;
   readonly operationsUrl: string;
   readonly pid: number;
+  /** The bundle that it runs. */
+  readonly program: string;
   readonly http: Connections;
   /** Lines of the log so far. */
   log(): readonly Readonly<Record<string, unknown>>[];
@@ -143,7 +145,8 @@ export function createInstallation(name: string, store: string): Installation {
           ...options.settings,
         },
       });
-      const started = toProcess(processName, child, await waitForUrl(child));
+      const url = await waitForUrl(child);
+      const started = toProcess({ name: processName, program, url }, child);
       running.add(started);
       child.process.once('exit', () => running.delete(started));
       return started;
@@ -208,7 +211,10 @@ async function waitForUrl({ process: child, output }: Child): Promise<string> {
   }
 }
 
-function toProcess(name: string, { process: child, output }: Child, url: string): BrokerProcess {
+function toProcess(
+  { name, program, url }: Pick<BrokerProcess, 'name' | 'program' | 'url'>,
+  { process: child, output }: Child,
+): BrokerProcess {
   const http = openConnections(url);
   const gone = new Promise<number | null>((resolve) => child.once('exit', resolve));
   const end = async (signal: NodeJS.Signals) => {
@@ -222,6 +228,7 @@ function toProcess(name: string, { process: child, output }: Child, url: string)
     url,
     operationsUrl: /"operationsUrl":"([^"]*)"/.exec(output())?.[1] ?? '',
     pid: child.pid ?? 0,
+    program,
     http,
     log: () =>
       output()

@@ -5,11 +5,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { GRANT_TOKEN_EXCHANGE, PATH_TOKEN, TOKEN_TYPE_JWT } from '../../common/protocol/oauth.ts';
+import { type Connections, openConnections } from '../faults/http.ts';
+import { type BrokerProcess, createInstallation } from '../faults/installation.ts';
 import { type FakeApiServer, startApiServer } from '../support/api-server.ts';
 import { type FakeIssuer, startIssuer } from '../support/issuer.ts';
 import { noteToken } from '../support/tokens.ts';
-import { type Connections, openConnections } from './http.ts';
-import { type BrokerProcess, createInstallation } from './installation.ts';
 
 const ROLES = `
 apiVersion: auth.example.io/v1alpha1
