@@ -12,7 +12,7 @@ import { needPolicies, type PolicyStage, setPolicyStage } from './stage.ts';
 const CASES = loadGoldenCases();
 
 describe('policy mode, step 1: golden pods', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   const stages = new Map<string, PolicyStage>();
   let cluster: Cluster;
   let plain: TestNamespace;

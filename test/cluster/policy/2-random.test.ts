@@ -22,7 +22,7 @@ interface Lists {
 }
 
 describe('policy mode, step 2: random pods', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let cluster: Cluster;
   let stage: PolicyStage;
   let plain: TestNamespace;

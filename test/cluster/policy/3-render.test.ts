@@ -7,13 +7,19 @@ import { expect } from 'chai';
 import { dryRun, isInjected, toPod } from '../api-server/stage.ts';
 import { type Cluster, openCluster } from '../harness/cluster.ts';
 import { createNamespace, type TestNamespace } from '../harness/namespace.ts';
-import { waitFor } from '../harness/process.ts';
-import { narrow, needPolicies, type PolicyObject, remove, toCollection } from './stage.ts';
+import {
+  narrow,
+  needPolicies,
+  type PolicyObject,
+  remove,
+  toCollection,
+  waitForPolicy,
+} from './stage.ts';
 
 const CLI = path.join(import.meta.dirname, '../../../cli/main.ts');
 
 describe('policy mode, step 3: what the command prints', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   const name = `coatcheck-test-${randomBytes(4).toString('hex')}`;
   const labels = { 'coatcheck-test': name };
   let cluster: Cluster;
@@ -70,7 +76,10 @@ describe('policy mode, step 3: what the command prints', function () {
   it('injects what kubectl applies', async () => {
     const isAsked = async () =>
       isInjected((await dryRun(cluster, namespace.name, pod(audience('payments')))).body);
-    await waitFor(isAsked, { what: 'the API server to inject by the policy' });
+    await waitForPolicy(isAsked, 'the API server to inject by the policy');
+    const isRefused = async () =>
+      (await dryRun(cluster, namespace.name, pod({ 'auth.example.io/x': 'y' }))).status === 422;
+    await waitForPolicy(isRefused, 'the API server to refuse by the policy');
     const args = ['apply', '-n', namespace.name, '-f', '-'];
     const applied = await cluster.kubectl(args, pod(audience('payments'), 'app'));
     expect(applied.code, applied.stderr).to.equal(0);
@@ -128,7 +137,7 @@ describe('policy mode, step 3: what the command prints', function () {
       const { metadata, status } = await read();
       return status?.observedGeneration === metadata.generation;
     };
-    await waitFor(isChecked, { what: 'the types to be checked' });
+    await waitForPolicy(isChecked, 'the types to be checked');
     expect((await read()).status?.typeChecking).to.deep.equal({});
     return undefined;
   });

@@ -12,7 +12,13 @@ import { type ApiAnswer, type Cluster, openCluster } from '../harness/cluster.ts
 import { createServingFiles } from '../harness/pki.ts';
 import { waitFor } from '../harness/process.ts';
 import { findCode } from './compare.ts';
-import { needPolicies, type PolicyStage, type PolicyVersion, setPolicyStage } from './stage.ts';
+import {
+  needPolicies,
+  type PolicyStage,
+  type PolicyVersion,
+  setPolicyStage,
+  waitForPolicy,
+} from './stage.ts';
 
 interface Mount {
   name: string;
@@ -42,7 +48,7 @@ interface Pod {
 const ANNOTATIONS = { 'auth.example.io/audience': 'payments' };
 
 describe('policy mode, step 4: defence', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let cluster: Cluster;
   let version: PolicyVersion;
   let stage: PolicyStage;
@@ -123,7 +129,7 @@ describe('policy mode, step 4: defence', function () {
       await stage.remove('MutatingAdmissionPolicyBinding');
       const isGone = async () =>
         findCode(await send(toPod('app', { annotations: ANNOTATIONS }))) === 'not_injected';
-      await waitFor(isGone, { what: 'the API server to forget the mutating policy' });
+      await waitForPolicy(isGone, 'the API server to forget the mutating policy');
     });
 
     it('refuses an annotated pod', async () => {

@@ -11,7 +11,7 @@ import { needPolicies, type PolicyStage, setPolicyStage } from './stage.ts';
 const AUDIENCES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
 
 describe('policy mode, step 5: size', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let stage: PolicyStage;
   before(async function () {
     stage = await setPolicyStage(await needPolicies(this, openCluster()), SETTINGS);

@@ -56,6 +56,11 @@ export interface PolicyStage {
   clear(): Promise<void>;
 }
 
+/** The API server compiles a policy before it asks it: seconds, and many where nine come at once on a busy machine. */
+export function waitForPolicy(isTrue: () => Promise<boolean>, what: string): Promise<void> {
+  return waitFor(isTrue, { what, withinMs: 150_000, everyMs: 300 });
+}
+
 /** Policies of these settings for a new namespace, working. */
 export async function setPolicyStage(
   version: PolicyVersion,
@@ -79,10 +84,10 @@ export async function setPolicyStage(
   });
   // The API server learns of policies in its own time, and of each apart: injected and refused are two things.
   const isAsked = async () => isInjected((await attempt(probe)).body);
-  await waitFor(isAsked, { what: 'the API server to inject by the policy' });
+  await waitForPolicy(isAsked, 'the API server to inject by the policy');
   const wrong = toPod('is-the-policy-asked', { annotations: { [`${settings.prefix}x`]: 'y' } });
   const isRefused = async () => (await attempt(wrong)).status === 422;
-  await waitFor(isRefused, { what: 'the API server to refuse by the policy' });
+  await waitForPolicy(isRefused, 'the API server to refuse by the policy');
   return {
     cluster,
     namespace,
