@@ -262,6 +262,13 @@ describe('the keeper of certificates', () => {
     expect(api.applied).to.eql([]);
   });
 
+  it('shows the metrics that docs/certificates.md names, and no others', async () => {
+    const page = path.join(import.meta.dirname, '../../../docs/certificates.md');
+    const named = readFileSync(page, 'utf8').match(/coatcheck_controller_[a-z_]+/g) ?? [];
+    const shown = (await (await start()).metrics()).matchAll(/^# TYPE (\S+)/gm);
+    expect([...shown].map(([, name]) => name)).to.have.members([...new Set(named)]);
+  });
+
   it('shows no certificates when it does not act any more', async () => {
     const kept = await start();
     await kept.stop();

@@ -128,6 +128,18 @@ A counter that was never touched has no series, so `increase` sees its first ste
   for: 5m
   severity: warning
   summary: A controller cannot follow what happens in the cluster.
+{{- if eq $values.certificates.mode "controller" }}
+- alert: CoatcheckCaBundleNotInjected
+  expr: min(coatcheck_controller_ca_bundle_injected{ {{- $ours }}}) == 0
+  for: 15m
+  severity: critical
+  summary: The API server cannot be told the authority of the webhook; after the next change of it annotated pods are refused.
+- alert: CoatcheckCertificatesNotKept
+  expr: sum(increase(coatcheck_controller_certificate_failures_total{ {{- $ours }},step=~"read|write|lost"}[15m])) > 0
+  for: 5m
+  severity: critical
+  summary: The Secret of the certificates cannot be read or written, or an authority or its key was lost.
+{{- end }}
 - alert: CoatcheckPodsMissedInjection
   expr: max(coatcheck_controller_missed_pods{ {{- $ours }}}) > 0
   for: 10m
