@@ -11,7 +11,7 @@ import type { InjectSettings } from '../inject-settings.ts';
 import { choose, indices, literal, quoted, type Variable } from './cel.ts';
 import { isOurs, MOST_CONTAINERS } from './containers.ts';
 import { EVERYONE } from './request.ts';
-import { type Rule, shown } from './rules.ts';
+import { type Rule, shown } from './rule.ts';
 
 /** What the rules about mounts share. */
 export function toMountVariables({ mountRoot }: InjectSettings): readonly Variable[] {

@@ -6,7 +6,8 @@ import { toContainerVariables } from './containers.ts';
 import { toDifferenceVariables, toPatchExpression } from './operations.ts';
 import { toLastRule, toMountVariables, toPodRules } from './pod-rules.ts';
 import { toRequestVariables } from './request.ts';
-import { type Rule, toAnnotationRules } from './rules.ts';
+import type { Rule } from './rule.ts';
+import { toAnnotationRules } from './rules.ts';
 import { toWantedVariables } from './wanted.ts';
 
 /** Since 1.32, 1.34 and 1.36; the first two behind a feature gate. */
