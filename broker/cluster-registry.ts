@@ -204,6 +204,10 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
     return store;
   }
 
+  function isInFile(name: string): boolean {
+    return table.reports().some((one) => one.name === name && one.source === 'file');
+  }
+
   /** Of other clusters that are in the table, or were registered a moment ago elsewhere. */
   function findTaken(name: string, all: StoredClusters): ReadonlySet<string> {
     const names = new Set([
@@ -255,8 +259,11 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
         throw new RegistrationRefused('key_conflict');
     },
     put: async (row, { parsed, expectedVersion }) => {
+      const registration =
+        parsed.keys?.from === 'pushed' ? toRegistration(parsed.keys.first) : undefined;
       const written = await getStore().clusters.put(row, {
         expectedVersion,
+        registration,
         check: (all) => {
           const isNew = !all.clusters.some(({ name }) => name === row.name);
           if (isNew && all.clusters.length >= MAX_REGISTERED) throw new RegistrationRefused('full');
@@ -264,22 +271,21 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
         },
       });
       const others = [...clusters.values()].filter(({ name }) => name !== row.name);
-      take({ clusters: [...others, written], keys: toRows(keys) });
+      take({
+        clusters: [...others, written],
+        keys: toRows(keys).filter(
+          (one) => one.cluster !== row.name || one.registration === registration,
+        ),
+      });
       return written;
     },
     remove: async (name) => {
-      const cluster = table.current().find((one) => one.name === name);
       // What was pushed for an entry of the file under the same name stays.
-      const registration =
-        cluster?.isRegistered && cluster.keys?.from === 'pushed'
-          ? toRegistration(cluster.keys.first)
-          : undefined;
-      const wasThere = await getStore().clusters.remove(name, registration);
+      const keepsKeys = isInFile(name);
+      const wasThere = await getStore().clusters.remove(name, { keepsKeys });
       take({
         clusters: [...clusters.values()].filter((one) => one.name !== name),
-        keys: toRows(keys).filter(
-          (one) => one.cluster !== name || one.registration !== registration,
-        ),
+        keys: toRows(keys).filter(({ cluster }) => keepsKeys || cluster !== name),
       });
       return wasThere;
     },

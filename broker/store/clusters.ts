@@ -16,7 +16,7 @@ const VERSIONS = 'cluster-version';
 export function createClusterStore(core: Core): ClusterStore {
   return {
     read: () => core.read((db) => readAll({ db })),
-    put: (cluster, { expectedVersion, check }) => {
+    put: (cluster, { expectedVersion, registration = '', check }) => {
       const row = {
         name: cluster.name,
         document: JSON.stringify(cluster.document),
@@ -38,11 +38,16 @@ export function createClusterStore(core: Core): ClusterStore {
           .onConflict((conflict) => conflict.column('name').doUpdateSet({ ...change, version }))
           .returningAll()
           .executeTakeFirstOrThrow();
+        await write.db
+          .deleteFrom('coatcheck_cluster_keys')
+          .where('cluster', '=', cluster.name)
+          .where('registration', '!=', registration)
+          .execute();
         write.changed({ topic: 'clusters' });
         return toCluster(written);
       });
     },
-    remove: (name, registration = '') =>
+    remove: (name, { keepsKeys = false } = {}) =>
       core.write(async (write) => {
         await takeTurn(write);
         const { db, changed } = write;
@@ -52,11 +57,8 @@ export function createClusterStore(core: Core): ClusterStore {
           .returning('name')
           .executeTakeFirst();
         if (!gone) return false;
-        await db
-          .deleteFrom('coatcheck_cluster_keys')
-          .where('cluster', '=', name)
-          .where('registration', '=', registration)
-          .execute();
+        if (!keepsKeys)
+          await db.deleteFrom('coatcheck_cluster_keys').where('cluster', '=', name).execute();
         changed({ topic: 'clusters' });
         return true;
       }),

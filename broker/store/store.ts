@@ -219,7 +219,7 @@ export interface ClusterStore {
   /** Everything, as of one moment or close to it. */
   read(): Promise<StoredClusters>;
   /**
-   * Creates or replaces; keys that were pushed stay.
+   * Creates or replaces; keys that were pushed under another registration go.
    * @param options.expectedVersion as for roles
    * @param options.check sees what is there, and nobody writes until this write is done; what it throws is thrown
    * @throws StoreError conflict
@@ -228,14 +228,13 @@ export interface ClusterStore {
     cluster: Omit<StoredCluster, 'version'>,
     options: {
       readonly expectedVersion?: number | undefined;
+      /** Absent where its keys are not pushed. */
+      readonly registration?: string | undefined;
       readonly check: (all: StoredClusters) => void;
     },
   ): Promise<StoredCluster>;
-  /**
-   * Resolves to whether there was one.
-   * @param registration keys that were pushed under it go too
-   */
-  remove(name: string, registration?: string): Promise<boolean>;
+  /** Resolves to whether there was one; what was pushed for it goes too, unless `keepsKeys`. */
+  remove(name: string, options?: { readonly keepsKeys?: boolean }): Promise<boolean>;
   /** @param check as in {@link ClusterStore.put} */
   putKeys(
     keys: Omit<StoredClusterKeys, 'version'>,

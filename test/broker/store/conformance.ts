@@ -646,18 +646,31 @@ function describeClusters(suite: Suite): void {
     expect((await clusters.read()).keys).to.have.length(1);
   });
 
-  it('removes a cluster with the keys of its registration, and no others', async () => {
+  it('removes a cluster with what it pushed, unless that is to stay', async () => {
     const { clusters } = suite.store;
-    for (const name of ['edge', 'other', 'file'])
+    for (const name of ['edge', 'other', 'file']) {
       await clusters.put({ name, ...CLUSTER }, anything);
-    for (const name of ['edge', 'other', 'file'])
       await clusters.putKeys(toKeys(name), anything.check);
-    expect(await clusters.remove('edge', 'first')).to.equal(true);
-    expect(await clusters.remove('file', 'another')).to.equal(true);
-    expect(await clusters.remove('edge', 'first')).to.equal(false);
+    }
+    expect(await clusters.remove('edge')).to.equal(true);
+    expect(await clusters.remove('file', { keepsKeys: true })).to.equal(true);
+    expect(await clusters.remove('edge')).to.equal(false);
     const left = await clusters.read();
     expect(left.clusters.map(({ name }) => name)).to.deep.equal(['other']);
     expect(left.keys.map(({ cluster }) => cluster).sort()).to.deep.equal(['file', 'other']);
+  });
+
+  it('drops what was pushed under another registration', async () => {
+    const { clusters } = suite.store;
+    const put = (registration?: string) =>
+      clusters.put({ name: 'edge', ...CLUSTER }, { ...anything, registration });
+    await put('first');
+    await clusters.putKeys(toKeys('edge'), anything.check);
+    await clusters.putKeys(toKeys('other'), anything.check);
+    await put('first');
+    expect((await clusters.read()).keys).to.have.length(2);
+    await put('second');
+    expect((await clusters.read()).keys.map(({ cluster }) => cluster)).to.deep.equal(['other']);
   });
 }
 
