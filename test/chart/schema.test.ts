@@ -214,6 +214,24 @@ const BAD: readonly Bad[] = [
     fine: { webhook: { port: 10_250 } },
   },
   {
+    name: 'one port for two things',
+    values: { webhook: { port: 9443 } },
+    says: 'webhook: its ports must differ (port, operationsPort)',
+    fine: { webhook: { port: 9443, operationsPort: 9444 } },
+  },
+  {
+    name: 'the admin API on the port of the others',
+    values: { broker: { adminListen: { port: 8443 } } },
+    says: 'broker: its ports must differ (port, operationsPort, adminListen.port)',
+    fine: { broker: { adminListen: { port: 8444 } } },
+  },
+  {
+    name: 'an interval of scrapes without a unit',
+    values: { monitoring: { serviceMonitor: { interval: '30' } } },
+    says: '/monitoring/serviceMonitor/interval',
+    fine: { monitoring: { serviceMonitor: { interval: '1m' } } },
+  },
+  {
     name: 'roles in two places',
     values: { roles: { a: ROLE }, rolesConfigMap: 'mine' },
     says: 'roles and rolesConfigMap exclude each other',

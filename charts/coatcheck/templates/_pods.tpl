@@ -86,6 +86,10 @@ terminationGracePeriodSeconds: {{ add $part.preStopSeconds $part.drainSeconds 5 
 {{- define "coatcheck.container" -}}
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}
+{{- $ports := list (int (dig "port" 0 $part)) (int $part.operationsPort) (int (dig "adminListen" "port" 0 $part)) -}}
+{{- if ne (len (without $ports 0)) (len (without $ports 0 | uniq)) -}}
+{{- fail (printf "%s: its ports must differ (port, operationsPort%s); two of them are one and the same" (index . 1) (ternary ", adminListen.port" "" (hasKey $part "adminListen"))) -}}
+{{- end -}}
 name: {{ index . 1 }}
 image: {{ include "coatcheck.imageReference" (list $root.Values.image $root.Chart.AppVersion) }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}

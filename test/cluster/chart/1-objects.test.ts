@@ -137,6 +137,15 @@ describe('chart, step 1: objects before a real API server', function () {
       expect(refused.status).to.equal(403);
       expect(String(refused.body.message)).to.include('PodSecurity "restricted');
     }
+    // That of helm test.
+    const { spec } = renderChart({}, { namespace: namespace.name, withTests: true }).get(
+      'Pod',
+      'coatcheck-test',
+    );
+    await namespace.addServiceAccount('coatcheck-test');
+    const path = `/api/v1/namespaces/${namespace.name}/pods?dryRun=All&fieldValidation=Strict`;
+    const admitted = await cluster.request('POST', path, { metadata: { name: 'x' }, spec });
+    expect(admitted.status, String(admitted.body.message)).to.equal(201);
   });
 });
 
