@@ -47,6 +47,8 @@ export interface DeathReportsDeps {
 const ROUND_MS = 60_000;
 /** Replicas' clocks differ, and a slow write is seen late. */
 const OVERLAP_SECONDS = 600;
+/** While the store is away; about 200 bytes each. */
+const MAX_UNSAVED = 100_000;
 
 export function createDeathReports(deps: DeathReportsDeps): DeathReports {
   const { liveness, store, clock, log } = deps;
@@ -68,6 +70,11 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
   async function save(deaths: readonly StoredDeath[]): Promise<void> {
     if (!store) return;
     for (const death of deaths) unsaved.set(toKey(death), death);
+    // They hold here all the same; the next complete set says them to whoever asks the store.
+    for (const key of unsaved.keys()) {
+      if (unsaved.size <= MAX_UNSAVED) break;
+      unsaved.delete(key);
+    }
     const all = [...unsaved.values()];
     const added = await store.deaths.add(all);
     for (const death of all) unsaved.delete(toKey(death));

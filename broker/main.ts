@@ -18,6 +18,7 @@ import type { AuditStream } from './audit.ts';
 import { type Broker, type BrokerOptions, createBroker } from './broker.ts';
 import { readCaBundle } from './ca-bundle.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
+import { createConnectionLimit } from './connections.ts';
 import { type Cluster, withController } from './identity/clusters.ts';
 import { findOwnApiServer } from './kube/own-api-server.ts';
 import { parseNetworks } from './peer.ts';
@@ -154,6 +155,7 @@ async function startFromConfiguration(
     operationsListen: settings.operationsListen,
     ...(settings.adminListen && { adminListen: settings.adminListen }),
     drainSeconds: settings.drainSeconds,
+    maxConnections: settings.maxConnections,
     ...(tls && { tls: tls.current }),
   });
   const { metrics } = running.broker;
@@ -219,6 +221,8 @@ export interface StartOptions extends BrokerOptions {
   /** Absent: plain HTTP. */
   readonly tls?: Pick<TlsMaterial, 'cert' | 'key'>;
   readonly drainSeconds: number;
+  /** Open at once, of all listeners but that of operations; 0 or absent: no limit. */
+  readonly maxConnections?: number;
 }
 
 export interface RunningBroker {
@@ -253,6 +257,12 @@ export async function startBroker(options: StartOptions): Promise<RunningBroker>
   // Before anybody can connect: without its roles the broker would refuse those it is going to serve.
   await startOrClose(broker, operations);
   const servers = await listenOrClose(broker, { options, operations });
+  const limitConnections = createConnectionLimit({
+    max: options.maxConnections ?? 0,
+    proxies: options.trustedProxies,
+    onRefused: broker.metrics.countRefusedConnection,
+  });
+  for (const { server: listener } of servers) limitConnections(listener);
   const [server, admin] = servers;
   isStarted = true;
   return {

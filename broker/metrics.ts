@@ -63,6 +63,7 @@ export interface Metrics {
   countDeaths(cluster: string, dead: readonly Pick<Dead, 'kind'>[]): void;
   /** Somebody who proved who it is asks too often. */
   countLimitedIdentity(): void;
+  countRefusedConnection(): void;
   readonly sources: SourceMetrics;
   /** A credential that a dialect asked for was missing or no good. */
   countAuthenticationFailure(dialect: string): void;
@@ -141,7 +142,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
   });
   const limited = new Counter({
     name: name('limited_requests_total'),
-    help: 'Requests that a rate limit touched: identity (429: one pod asks too often), source_delayed (its address has proved nothing too often; it took its turn behind the others), source_refused (429: too many of them wait).',
+    help: 'Requests that a limit touched: identity (429: one pod asks too often), source_delayed (its address has proved nothing too often; it took its turn behind the others), source_refused (429: too many of them wait), connection (hung up on: too many are open).',
     labelNames: ['limit'],
     registers,
   });
@@ -174,6 +175,7 @@ export function createMetrics(options: { withProcess: boolean }): Metrics {
       for (const { kind } of dead) deaths.inc({ cluster, kind });
     },
     countLimitedIdentity: () => limited.inc({ limit: 'identity' }),
+    countRefusedConnection: () => limited.inc({ limit: 'connection' }),
     sources: {
       countDelayed: () => limited.inc({ limit: 'source_delayed' }),
       countTurnedAway: () => limited.inc({ limit: 'source_refused' }),

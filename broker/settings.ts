@@ -206,6 +206,12 @@ export const BROKER_SETTINGS = {
     max: 100_000,
     doc: 'Tokens that one pod (or other identity) may ask for, and ten seconds of that at once; beyond it 429. 0: no limit',
   }),
+  maxConnections: integer({
+    default: 5000,
+    min: 0,
+    max: 1_000_000,
+    doc: 'Connections open at once, half of them of one address (an IPv6 /64) at most; about 50 KiB each. 0: no limit',
+  }),
   trustedProxies: list({
     default: [],
     doc: 'Addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For says where a request came from; nobody else is believed',

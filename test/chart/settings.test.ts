@@ -181,6 +181,7 @@ describe('settings from the chart', () => {
       allowExtraClaims: ['groups', 'email'],
       sourceRefusalsPerSecond: 7,
       identityRequestsPerSecond: 0,
+      maxConnections: 900,
       trustedProxies: ['10.0.0.0/8', '2001:db8::1'],
       listen: { host: '0.0.0.0', port: 9443 },
       operationsListen: { host: '0.0.0.0', port: 9090 },

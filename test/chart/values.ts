@@ -125,6 +125,7 @@ export function toUnusualValues(ca: string): object {
       maxTokensPerIdentity: 8,
       sourceRefusalsPerSecond: 7,
       identityRequestsPerSecond: 0,
+      maxConnections: 900,
       trustedProxies: ['10.0.0.0/8', '2001:db8::1'],
       maxStaticTokenTtlSeconds: 86_400,
       formerIssuers: ['https://old-tokens.example.org'],

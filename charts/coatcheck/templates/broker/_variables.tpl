@@ -12,6 +12,7 @@
 {{- include "coatcheck.variable" (list "COATCHECK_MAX_TOKENS_PER_IDENTITY" (int $broker.maxTokensPerIdentity)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_SOURCE_REFUSALS_PER_SECOND" (int $broker.sourceRefusalsPerSecond)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_IDENTITY_REQUESTS_PER_SECOND" (int $broker.identityRequestsPerSecond)) }}
+{{- include "coatcheck.variable" (list "COATCHECK_MAX_CONNECTIONS" (int $broker.maxConnections)) }}
 {{- include "coatcheck.optionalVariable" (list "COATCHECK_TRUSTED_PROXIES" (join "," $broker.trustedProxies)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_MAX_STATIC_TOKEN_TTL_SECONDS" (int $broker.maxStaticTokenTtlSeconds)) }}
 {{- if .Values.receivers }}
