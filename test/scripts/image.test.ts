@@ -1,13 +1,24 @@
 // The parts that images are made of: archives whose bytes follow from their content, and what a program needs to start.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { findRuntimeFiles, parseElf } from '../../scripts/image/elf.ts';
+import { layOut } from '../../scripts/image/layout.ts';
 import { type ImageRecipe, toOciArchive } from '../../scripts/image/oci.ts';
+import { renderSbom } from '../../scripts/image/sbom.ts';
 import { toTar } from '../../scripts/image/tar.ts';
 
 const FILES = [
@@ -118,6 +129,61 @@ describe('the archive of an image', () => {
   });
 });
 
+describe('the root file system of an image as a folder', () => {
+  let folder = '';
+  beforeEach(() => {
+    folder = path.join(mkdtempSync(path.join(os.tmpdir(), 'coatcheck-root-')), 'root');
+  });
+  afterEach(() => rmSync(path.dirname(folder), { recursive: true, force: true }));
+  const modeOf = (name: string) => statSync(path.join(folder, name)).mode & 0o7777;
+
+  it('has the modes of the archive, whatever the umask, and folders that nobody stated', () => {
+    const before = process.umask(0o077);
+    try {
+      layOut(FILES, folder);
+    } finally {
+      process.umask(before);
+    }
+    expect([modeOf('bin'), modeOf('bin/tool'), modeOf('tmp')]).to.deep.equal([
+      0o755, 0o755, 0o1777,
+    ]);
+    expect(readlinkSync(path.join(folder, 'bin/alias'))).to.equal('tool');
+    expect(readFileSync(path.join(folder, 'bin/tool'), 'utf8')).to.equal('#!tool\n');
+  });
+
+  it('holds nothing of the one before', () => {
+    layOut([{ path: 'old', mode: 0o644, content: Buffer.from('x') }], folder);
+    layOut(FILES, folder);
+    expect(() => statSync(path.join(folder, 'old'))).to.throw('ENOENT');
+    expect(modeOf('bin/tool')).to.equal(0o755);
+  });
+});
+
+describe('the list of what is in an image', () => {
+  const part = (name: string) => ({ type: 'library', name, version: '1' }) as const;
+
+  it('does not depend on the order in which its parts were found', () => {
+    const image = { name: 'x', version: '1' };
+    const one = renderSbom(image, [part('a'), part('b')]);
+    expect(renderSbom(image, [part('b'), part('a')]).equals(one)).to.equal(true);
+    expect(renderSbom(image, [part('b')]).equals(one)).to.equal(false);
+  });
+
+  it('refers to each file by its path, though one package has several', () => {
+    const purl = 'pkg:deb/debian/libc6@1';
+    const files = ['/lib/libc.so.6', '/lib/libm.so.6'].map(
+      (name) => ({ type: 'file', name, purl }) as const,
+    );
+    const { components } = JSON.parse(
+      renderSbom({ name: 'x', version: '1' }, files).toString(),
+    ) as { components: Record<string, string>[] };
+    expect(components.map((one) => one['bom-ref'])).to.deep.equal([
+      'file:/lib/libc.so.6',
+      'file:/lib/libm.so.6',
+    ]);
+  });
+});
+
 describe('what a program needs to start', () => {
   before(function () {
     if (process.platform !== 'linux') this.skip();
@@ -138,6 +204,26 @@ describe('what a program needs to start', () => {
     );
     expect(interpreter).to.match(/^\/lib.*\/ld-linux-/);
     expect(libraries).to.include('libc.so.6');
+  });
+
+  it('is taken from the folder that stands for another machine, and missed there by name', () => {
+    const sysroot = mkdtempSync(path.join(os.tmpdir(), 'coatcheck-sysroot-'));
+    try {
+      // A small program: any that is linked dynamically does.
+      const program = '/bin/ls';
+      const files = findRuntimeFiles(program);
+      expect(() => findRuntimeFiles(program, { sysroot })).to.throw(/needs lib\S+, which/);
+      for (const file of files) {
+        mkdirSync(path.dirname(sysroot + file), { recursive: true });
+        copyFileSync(file, sysroot + file);
+      }
+      expect(findRuntimeFiles(program, { sysroot })).to.deep.equal(files);
+      const gone = files.find((file) => path.basename(file) === 'libc.so.6') ?? '';
+      rmSync(sysroot + gone);
+      expect(() => findRuntimeFiles(program, { sysroot })).to.throw('libc.so.6');
+    } finally {
+      rmSync(sysroot, { recursive: true, force: true });
+    }
   });
 
   it('is refused for what is no program', () => {
