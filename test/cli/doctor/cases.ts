@@ -538,7 +538,9 @@ export const CASES: readonly Case[] = [
   {
     name: 'a webhook that may read Secrets',
     spoil: ({ more }) => void more.add('coatcheck-webhook list secrets'),
-    rows: [['rights', 'warning', 'coatcheck-webhook may list secrets, which it does not need']],
+    rows: [
+      ['rights', 'warning', 'coatcheck-webhook may list secrets in auth, which it does not need'],
+    ],
     code: 0,
   },
   {

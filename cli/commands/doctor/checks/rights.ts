@@ -3,18 +3,9 @@
 import type { Finding, InstalledContext } from '../check.ts';
 import { orAllWell } from '../check.ts';
 import { findVariable, type Installation, listParts, type Part } from '../installation.ts';
-import { readObject } from '../kube.ts';
+import { MissingRight, readObject } from '../kube.ts';
+import { isGrantedByRoles, type Right } from './rbac.ts';
 import { REGISTRATIONS } from './registration.ts';
-
-interface ResourceRight {
-  readonly verb: string;
-  readonly group?: string;
-  readonly resource: string;
-  readonly subresource?: string;
-  readonly namespace?: string;
-  readonly name?: string;
-}
-type Right = ResourceRight | { readonly verb: 'get'; readonly path: string };
 
 const CORE = ['get', 'list', 'watch'];
 
@@ -72,17 +63,20 @@ function listOfController({ parts: { controller }, namespace }: Installation): r
   ];
 }
 
-/** Whoever takes over a pod of ours would get these. */
-const DANGEROUS: readonly Right[] = [
-  { verb: 'get', resource: 'secrets' },
-  { verb: 'list', resource: 'secrets' },
-  { verb: 'create', resource: 'pods' },
-  { verb: 'create', resource: 'serviceaccounts', subresource: 'token' },
-  { verb: 'impersonate', resource: 'users' },
-  { verb: 'create', group: 'rbac.authorization.k8s.io', resource: 'clusterrolebindings' },
-  { verb: 'update', group: 'auth.example.io', resource: 'tokenroles' },
-];
-const WEBHOOK_NEEDS_NONE: readonly Right[] = [{ verb: 'list', resource: 'pods' }];
+/** Whoever takes over a pod of ours would get these; who has one everywhere has it in the namespace, too. */
+function listDangerous(part: Part, { namespace }: Installation): readonly Right[] {
+  return [
+    { verb: 'get', resource: 'secrets', namespace },
+    { verb: 'list', resource: 'secrets', namespace },
+    { verb: 'create', resource: 'pods', namespace },
+    { verb: 'create', resource: 'serviceaccounts', subresource: 'token', namespace },
+    { verb: 'impersonate', resource: 'users' },
+    { verb: 'create', group: 'rbac.authorization.k8s.io', resource: 'clusterrolebindings' },
+    { verb: 'update', ...ROLES },
+    // It has no rights at all.
+    ...(part === 'webhook' ? [{ verb: 'list', resource: 'pods', namespace }] : []),
+  ];
+}
 
 export async function checkRights(context: InstalledContext): Promise<readonly Finding[]> {
   const { installation } = context;
@@ -91,14 +85,13 @@ export async function checkRights(context: InstalledContext): Promise<readonly F
     const toQuestion = (right: Right, isNeeded: boolean) => ({ part, account, right, isNeeded });
     return [
       ...listNeeded(part, installation).map((right) => toQuestion(right, true)),
-      ...[...DANGEROUS, ...(part === 'webhook' ? WEBHOOK_NEEDS_NONE : [])].map((right) =>
-        toQuestion(right, false),
-      ),
+      ...listDangerous(part, installation).map((right) => toQuestion(right, false)),
     ];
   });
+  const { isAllowedTo, how } = await chooseAuthorizer(context);
   const findings = await Promise.all(
     questions.map(async ({ part, account, right, isNeeded }): Promise<readonly Finding[]> => {
-      const isAllowed = await askWhether(context, account, right);
+      const isAllowed = await isAllowedTo(account, right);
       if (isAllowed === isNeeded) return [];
       const words = toWords(right);
       return isNeeded
@@ -121,7 +114,32 @@ export async function checkRights(context: InstalledContext): Promise<readonly F
           ];
     }),
   );
-  return orAllWell(findings.flat(), 'each has what it needs, and none of what it must not have');
+  return orAllWell(
+    findings.flat(),
+    `each has what it needs, and none of what it must not have${how}`,
+  );
+}
+
+interface Authorizer {
+  isAllowedTo(account: string, right: Right): Promise<boolean>;
+  /** What is added to a good word. */
+  readonly how: string;
+}
+
+/** The API server's own, else what can be read of RBAC. @throws MissingRight, Unreadable */
+async function chooseAuthorizer(context: InstalledContext): Promise<Authorizer> {
+  try {
+    await askWhether(context, 'default', KEYS);
+    return { isAllowedTo: (account, right) => askWhether(context, account, right), how: '' };
+  } catch (refused) {
+    if (!(refused instanceof MissingRight)) throw refused;
+    const isAllowedTo = (account: string, right: Right) =>
+      isGrantedByRoles(context, account, right);
+    await isAllowedTo('default', KEYS).catch((error: unknown) => {
+      throw error instanceof MissingRight ? refused : error;
+    });
+    return { isAllowedTo, how: ' (by what RBAC’s objects say)' };
+  }
 }
 
 const REVIEWS = { group: 'authorization.k8s.io', resource: 'subjectaccessreviews' } as const;
