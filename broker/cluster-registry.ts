@@ -51,8 +51,15 @@ export interface ClusterRegistry {
   /** @throws StoreError, also `conflict` where it is not at the version; {@link RegistrationRefused} */
   put(
     cluster: Omit<StoredCluster, 'version'>,
-    options: { readonly parsed: Cluster; readonly expectedVersion: number | undefined },
+    options: {
+      readonly parsed: Cluster;
+      readonly expectedVersion: number | undefined;
+      /** What was pushed goes, also under the same first set. */
+      readonly startsAnew?: boolean;
+    },
   ): Promise<StoredCluster>;
+  /** Whether keys that were pushed have become too old: only who registers clusters, or root, can say what they are. */
+  isStale(name: string): boolean;
   /** Resolves to whether there was one. @throws StoreError */
   remove(name: string): Promise<boolean>;
   /** Another number after every change of a pushed set: to be read before whoever pushes is authenticated. */
@@ -82,7 +89,7 @@ export class RegistrationRefused extends Error {
 
 export interface ClusterRegistryDeps {
   readonly table: ClusterTable;
-  readonly clusterKeys: Pick<ClusterKeys, 'findHolder' | 'replacePushed'>;
+  readonly clusterKeys: Pick<ClusterKeys, 'clusters' | 'findHolder' | 'replacePushed'>;
   readonly store?: Pick<Store, 'clusters' | 'onChange'> | undefined;
   readonly rules: RegisteredRules;
   readonly clock: Clock;
@@ -258,9 +265,15 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
       if (clusterKeys.findHolder(cluster.name, fetched ?? first) !== undefined)
         throw new RegistrationRefused('key_conflict');
     },
-    put: async (row, { parsed, expectedVersion }) => {
+    isStale: (name) => {
+      const one = clusterKeys.clusters.find((cluster) => cluster.name === name);
+      return one !== undefined && !one.hasUsableKeys();
+    },
+    put: async (row, { parsed, expectedVersion, startsAnew = false }) => {
       const registration =
-        parsed.keys?.from === 'pushed' ? toRegistration(parsed.keys.first) : undefined;
+        parsed.keys?.from === 'pushed' && !startsAnew
+          ? toRegistration(parsed.keys.first)
+          : undefined;
       const written = await getStore().clusters.put(row, {
         expectedVersion,
         registration,

@@ -64,13 +64,15 @@ async function applyCluster(call: Put, deps: AdminDeps): Promise<AdminAnswer> {
   const conflict = clusterRegistry.table.findConflict(cluster);
   if (conflict) throw new RequestRefused('conflict', [conflict]);
   const document = toDocument(body, cluster);
-  const result = toResult(before, document);
+  // Too old to prove anything: whoever registers it says anew what its keys are.
+  const startsAnew = cluster.keys?.from === 'pushed' && clusterRegistry.isStale(name);
+  const result = startsAnew && before ? 'changed' : toResult(before, document);
   if (result !== 'unchanged') await clusterRegistry.checkKeys(cluster);
   const dryRun = query.dryRun === true;
   const written =
     dryRun || result === 'unchanged'
       ? before
-      : await write({ call, document, cluster, expectedVersion }, deps);
+      : await write({ call, document, cluster, expectedVersion, startsAnew }, deps);
   const applied: ClusterApplied = {
     result,
     dryRun,
@@ -142,7 +144,14 @@ async function write(
     document,
     cluster,
     expectedVersion,
-  }: { call: Put; document: object; cluster: Cluster; expectedVersion: number | undefined },
+    startsAnew,
+  }: {
+    call: Put;
+    document: object;
+    cluster: Cluster;
+    expectedVersion: number | undefined;
+    startsAnew: boolean;
+  },
   deps: AdminDeps,
 ): Promise<StoredCluster> {
   const row = {
@@ -152,7 +161,8 @@ async function write(
     updatedBy: caller.subject,
   };
   try {
-    return await deps.clusterRegistry.put(row, { parsed: cluster, expectedVersion });
+    const options = { parsed: cluster, expectedVersion, startsAnew };
+    return await deps.clusterRegistry.put(row, options);
   } catch (error) {
     if (error instanceof StoreError && error.kind === 'conflict')
       throw new BrokerError('version_mismatch', error.message, { cause: error });

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { createReceivers } from '../../../../broker/receivers.ts';
 import { StoreError } from '../../../../broker/store/store.ts';
 import { newOpaqueToken } from '../../../../broker/tokens/opaque.ts';
+import { systemClock } from '../../../../common/clock.ts';
 import { type FakeIssuer, startIssuer } from '../../../support/issuer.ts';
 import {
   createSigningKey,
@@ -415,6 +416,40 @@ describe('admin API: clusters that are registered', () => {
     expect(problems).to.match(/^coatcheck_broker_cluster_problems 1$/m);
     broker.replaceClusters([own1]);
     expect(await judge(tokenOf(edge))).to.equal('accepted');
+  });
+});
+
+describe('admin API: a cluster whose pushed keys are too old', () => {
+  it('cannot push, and is believed again once it is registered anew, with the keys it begins with', async () => {
+    const own = await startIssuer();
+    let now = Date.now();
+    const clock = { ...systemClock, now: () => now };
+    const admin = await startAdmin('stale keys', { roles: ROLES, fake: own, clock });
+    const put = (body: object) => admin.call('PUT /api/v1/clusters/edge', { body });
+    const push = (key: SigningKey, ...keys: readonly SigningKey[]) => {
+      const issuedAt = Math.floor(now / 1000);
+      const audiences = ['coatcheck-control'];
+      const token = tokenOf(key, { audiences, ...CONTROLLER, issuedAt });
+      return admin.call('PUT /api/v1/clusters/edge/keys', { token, body: toJwks(...keys) });
+    };
+    const entry = { ...toPushed(edge), maxStalenessSeconds: 600 };
+    await put(entry);
+    expect((await push(edge, edge, next)).status).to.equal(200);
+    now += 601_000;
+    const stale = await push(edge, edge, next);
+    expect(stale.status).to.equal(503);
+    expect(stale.body).to.include({ reason: 'unavailable' });
+    const { body } = await admin.call('GET /api/v1/clusters/edge');
+    expect(body.problems).to.deep.equal([
+      'its keys are too old to be used: tokens of it cannot be checked',
+    ]);
+    expect((await put(entry)).body).to.include({ result: 'changed' });
+    expect((await push(next, edge, next)).status).to.equal(401);
+    expect((await push(edge, edge, next)).status).to.equal(200);
+    expect((await put(entry)).body).to.include({ result: 'unchanged' });
+    expect((await push(next, next)).status).to.equal(200);
+    await admin.stop();
+    await own.close();
   });
 });
 
