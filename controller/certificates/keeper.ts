@@ -64,7 +64,6 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
   const keepsCertificates = policy.leaves.length > 0;
   /** What the API server was last told, in this term. */
   let injected: string | undefined;
-  let injectedAt = Number.NEGATIVE_INFINITY;
   let written: string | undefined;
   const troubles = new Map<string, string>();
 
@@ -141,7 +140,6 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
 
   async function inject(bundle: string, uid: string): Promise<boolean> {
     if (registration === undefined) return true;
-    if (injected === bundle && clock.now() - injectedAt < EVERY_MS) return true;
     injected = undefined;
     const isDone = await attempt('inject', async () => {
       try {
@@ -155,7 +153,6 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
     metrics.setInjected(registration, isDone);
     if (!isDone) return false;
     injected = bundle;
-    injectedAt = clock.now();
     return true;
   }
 

@@ -29,21 +29,21 @@ export function createTeller(around: {
       case 'authority_created':
         metrics.countRenewal('ca');
         if (note.reason === 'first') {
-          log.info({ secret }, 'the first authority was made');
+          log.info({ object: secret }, 'the first authority was made');
           return;
         }
         metrics.countFailure('lost');
-        log.error({ secret }, LOST);
+        log.error({ object: secret }, LOST);
         record('Warning', uid, ['AuthorityLost', LOST]);
         return;
       case 'authority_next':
         if (note.reason === 'key_lost') {
           metrics.countFailure('lost');
-          log.error({ secret }, KEY_LOST);
+          log.error({ object: secret }, KEY_LOST);
           record('Warning', uid, ['AuthorityKeyLost', KEY_LOST]);
           return;
         }
-        log.info({ secret, reason: note.reason }, 'a next authority is published');
+        log.info({ object: secret, reason: note.reason }, 'a next authority is published');
         record('Normal', uid, [
           'AuthorityPublished',
           'a next authority is published; it signs later',
@@ -51,15 +51,21 @@ export function createTeller(around: {
         return;
       case 'authority_promoted':
         metrics.countRenewal('ca');
-        log.info({ secret, isCrossed: note.isCrossed }, 'the next authority signs from now on');
+        log.info(
+          { object: secret, isCrossed: note.isCrossed },
+          'the next authority signs from now on',
+        );
         record('Normal', uid, ['AuthoritySigns', 'the next authority signs from now on']);
         return;
       case 'leaf_signed':
         metrics.countRenewal(note.part);
-        log.info({ secret, part: note.part, reason: note.reason }, 'a certificate was signed');
+        log.info(
+          { object: secret, part: note.part, reason: note.reason },
+          'a certificate was signed',
+        );
         return;
       default:
-        log.warn({ secret, keys: note.keys }, 'unusable keys of the Secret were mended');
+        log.warn({ object: secret, keys: note.keys }, 'unusable keys of the Secret were mended');
     }
   };
   return {

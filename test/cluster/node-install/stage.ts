@@ -149,8 +149,8 @@ function toValues({ node }: NodeCluster, namespaceLabels: object): object {
     // There is nobody to make volumes here.
     broker: { store: { persistence: { enabled: false } } },
     certificates: TIMES,
-    // Renewed after 72 to 90 seconds: a pod with it sleeps through two rotations.
-    roles: { payments: toRole('payments', '15m'), slow: toRole('slow', '2m') },
+    // Renewed after 84 to 105 seconds: a pod with it sleeps through two rotations.
+    roles: { payments: toRole('payments', '15m'), slow: toRole('slow', '140s') },
   };
 }
 

@@ -228,7 +228,9 @@ describe('the keeper of certificates', () => {
       secret.data = { ...secret.data, 'ca-current.crt': 'eA==', 'ca-current.key': 'eA==' };
     });
     await kept.look();
-    expect(kept.logs()).to.include('the authority was lost');
+    expect(kept.logs())
+      .to.include('the authority was lost')
+      .and.include('"object":"c-certificates"');
     expect(kept.events[0]).to.include({ type: 'Warning', reason: 'AuthorityLost' });
     expect(await kept.metrics()).to.include('certificate_failures_total{step="lost"} 1');
     expect(injected()).to.equal(api.text('ca.crt'));
