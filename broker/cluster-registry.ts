@@ -54,8 +54,6 @@ export interface ClusterRegistry {
     options: {
       readonly parsed: Cluster;
       readonly expectedVersion: number | undefined;
-      /** What was pushed goes, also under the same first set. */
-      readonly startsAnew?: boolean;
     },
   ): Promise<StoredCluster>;
   /** Whether keys that were pushed have become too old: only who registers clusters, or root, can say what they are. */
@@ -113,7 +111,7 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
   let entries: ReadonlyMap<string, RegisteredEntry> = new Map();
   const generations = new Map<string, { jwks: string; generation: number }>();
   let told = '';
-  let isStale = false;
+  let isBehind = false;
   let hurry = new AbortController();
   let running: Promise<void> = Promise.resolve();
 
@@ -176,7 +174,7 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
   async function read(): Promise<void> {
     if (!store) return;
     take(await store.clusters.read());
-    isStale = false;
+    isBehind = false;
   }
 
   const reads = createSingleFlight(read);
@@ -186,7 +184,7 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
     try {
       await reads.again();
     } catch (error) {
-      isStale = true;
+      isBehind = true;
       hurry.abort();
       log.warn({ err: error }, 'a change of clusters in the store could not be read');
     }
@@ -196,11 +194,11 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
     while (!stopping.signal.aborted) {
       hurry = new AbortController();
       const signal = AbortSignal.any([stopping.signal, hurry.signal]);
-      await clock.sleep(isStale ? RETRY_MS : RELOAD_MS, signal).catch(() => undefined);
+      await clock.sleep(isBehind ? RETRY_MS : RELOAD_MS, signal).catch(() => undefined);
       if (stopping.signal.aborted) return;
       if (hurry.signal.aborted) continue;
       await reads.again().catch((error: unknown) => {
-        isStale = true;
+        isBehind = true;
         log.warn({ err: error }, 'the clusters in the store could not be read again');
       });
     }
@@ -209,6 +207,33 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
   function getStore(): Pick<Store, 'clusters'> {
     if (!store) throw new TypeError('without a store nothing is registered');
     return store;
+  }
+
+  function isStale(name: string): boolean {
+    const one = clusterKeys.clusters.find((cluster) => cluster.name === name);
+    return one !== undefined && !one.hasUsableKeys();
+  }
+
+  /** Another replica may have replaced or deleted it, and this one not heard of it yet. */
+  function checkRegistered({ name, isRegistered }: Cluster, all: StoredClusters): void {
+    const there = all.clusters.find((one) => one.name === name);
+    if (isRegistered && there?.version !== clusters.get(name)?.version)
+      throw new RegistrationRefused('changed_meanwhile');
+  }
+
+  /**
+   * After a write: what the store has now, which others may have written over. Where it does not answer any more, what was
+   * written holds here all the same.
+   */
+  async function readOr(toStored: () => StoredClusters): Promise<void> {
+    try {
+      await reads.again();
+    } catch (error) {
+      log.warn({ err: error }, 'the clusters in the store could not be read after a write');
+      isBehind = true;
+      hurry.abort();
+      take(toStored());
+    }
   }
 
   function isInFile(name: string): boolean {
@@ -265,41 +290,37 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
       if (clusterKeys.findHolder(cluster.name, fetched ?? first) !== undefined)
         throw new RegistrationRefused('key_conflict');
     },
-    isStale: (name) => {
-      const one = clusterKeys.clusters.find((cluster) => cluster.name === name);
-      return one !== undefined && !one.hasUsableKeys();
-    },
-    put: async (row, { parsed, expectedVersion, startsAnew = false }) => {
+    isStale,
+    put: async (row, { parsed, expectedVersion }) => {
+      const isPushed = parsed.keys?.from === 'pushed';
+      // Too old to prove anything: whoever registers it says anew what its keys are.
       const registration =
-        parsed.keys?.from === 'pushed' && !startsAnew
-          ? toRegistration(parsed.keys.first)
-          : undefined;
+        isPushed && !isStale(row.name) ? toRegistration(parsed.keys.first) : undefined;
       const written = await getStore().clusters.put(row, {
         expectedVersion,
         registration,
         check: (all) => {
           const isNew = !all.clusters.some(({ name }) => name === row.name);
           if (isNew && all.clusters.length >= MAX_REGISTERED) throw new RegistrationRefused('full');
-          if (parsed.keys?.from === 'pushed') checkTaken(row.name, parsed.keys.first, all);
+          if (isPushed) checkTaken(row.name, parsed.keys.first, all);
         },
       });
-      const others = [...clusters.values()].filter(({ name }) => name !== row.name);
-      take({
-        clusters: [...others, written],
+      await readOr(() => ({
+        clusters: [...[...clusters.values()].filter(({ name }) => name !== row.name), written],
         keys: toRows(keys).filter(
           (one) => one.cluster !== row.name || one.registration === registration,
         ),
-      });
+      }));
       return written;
     },
     remove: async (name) => {
       // What was pushed for an entry of the file under the same name stays.
       const keepsKeys = isInFile(name);
       const wasThere = await getStore().clusters.remove(name, { keepsKeys });
-      take({
+      await readOr(() => ({
         clusters: [...clusters.values()].filter((one) => one.name !== name),
         keys: toRows(keys).filter(({ cluster }) => keepsKeys || cluster !== name),
-      });
+      }));
       return wasThere;
     },
     keysGeneration: (name) => generations.get(name)?.generation ?? 0,
@@ -321,13 +342,19 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
       };
       const version = findCounting(cluster)?.version;
       const written = await store?.clusters.putKeys(row, (all) => {
+        checkRegistered(cluster, all);
         checkTaken(name, set.jwks, all);
         const there = all.keys.find((one) => one.cluster === name);
         const isOurs = there?.registration !== row.registration || there.version === version;
         if (!isOurs && there.jwks !== set.jwks) throw new RegistrationRefused('changed_meanwhile');
       });
-      keys = new Map(keys).set(name, written ?? row);
-      applyKeys();
+      const others = () => toRows(keys).filter((one) => one.cluster !== name);
+      if (written)
+        await readOr(() => ({ clusters: [...clusters.values()], keys: [...others(), written] }));
+      else {
+        keys = new Map(keys).set(name, row);
+        applyKeys();
+      }
       return { changed: !isSame };
     },
     start: async () => {

@@ -72,7 +72,7 @@ async function applyCluster(call: Put, deps: AdminDeps): Promise<AdminAnswer> {
   const written =
     dryRun || result === 'unchanged'
       ? before
-      : await write({ call, document, cluster, expectedVersion, startsAnew }, deps);
+      : await write({ call, document, cluster, expectedVersion }, deps);
   const applied: ClusterApplied = {
     result,
     dryRun,
@@ -144,13 +144,11 @@ async function write(
     document,
     cluster,
     expectedVersion,
-    startsAnew,
   }: {
     call: Put;
     document: object;
     cluster: Cluster;
     expectedVersion: number | undefined;
-    startsAnew: boolean;
   },
   deps: AdminDeps,
 ): Promise<StoredCluster> {
@@ -161,8 +159,7 @@ async function write(
     updatedBy: caller.subject,
   };
   try {
-    const options = { parsed: cluster, expectedVersion, startsAnew };
-    return await deps.clusterRegistry.put(row, options);
+    return await deps.clusterRegistry.put(row, { parsed: cluster, expectedVersion });
   } catch (error) {
     if (error instanceof StoreError && error.kind === 'conflict')
       throw new BrokerError('version_mismatch', error.message, { cause: error });
