@@ -182,6 +182,7 @@ describe('settings from the chart', () => {
       sourceRefusalsPerSecond: 7,
       identityRequestsPerSecond: 0,
       maxConnections: 900,
+      allowPrivateClusterAddresses: true,
       trustedProxies: ['10.0.0.0/8', '2001:db8::1'],
       listen: { host: '0.0.0.0', port: 9443 },
       operationsListen: { host: '0.0.0.0', port: 9090 },

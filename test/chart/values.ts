@@ -123,6 +123,7 @@ export function toUnusualValues(ca: string): object {
       },
       bootstrapToken: { secretName: 'my-bootstrap', secretKey: 'first', ttlSeconds: 600 },
       maxTokensPerIdentity: 8,
+      allowPrivateClusterAddresses: true,
       sourceRefusalsPerSecond: 7,
       identityRequestsPerSecond: 0,
       maxConnections: 900,

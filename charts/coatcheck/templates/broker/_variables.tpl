@@ -14,6 +14,7 @@
 {{- include "coatcheck.variable" (list "COATCHECK_IDENTITY_REQUESTS_PER_SECOND" (int $broker.identityRequestsPerSecond)) }}
 {{- include "coatcheck.variable" (list "COATCHECK_MAX_CONNECTIONS" (int $broker.maxConnections)) }}
 {{- include "coatcheck.optionalVariable" (list "COATCHECK_TRUSTED_PROXIES" (join "," $broker.trustedProxies)) }}
+{{- include "coatcheck.variable" (list "COATCHECK_ALLOW_PRIVATE_CLUSTER_ADDRESSES" $broker.allowPrivateClusterAddresses) }}
 {{- include "coatcheck.variable" (list "COATCHECK_MAX_STATIC_TOKEN_TTL_SECONDS" (int $broker.maxStaticTokenTtlSeconds)) }}
 {{- if .Values.receivers }}
 {{- include "coatcheck.variable" (list "COATCHECK_RECEIVERS_FILE" "/etc/coatcheck/receivers/receivers.yaml") }}
