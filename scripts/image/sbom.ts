@@ -15,7 +15,10 @@ export interface Component {
   readonly name: string;
   readonly version?: string;
   readonly purl?: string;
-  readonly licenses?: readonly { readonly license: { readonly id: string } }[];
+  readonly licenses?: readonly (
+    | { readonly license: { readonly id: string } }
+    | { readonly expression: string }
+  )[];
   readonly hashes?: readonly { readonly alg: string; readonly content: string }[];
   readonly components?: readonly Component[];
 }
@@ -76,9 +79,15 @@ function toPackage(name: string, { version, license, integrity = '' }: Locked): 
     name,
     version,
     purl: `pkg:npm/${name.replace('@', '%40')}@${version}`,
-    ...(license && { licenses: [{ license: { id: license } }] }),
+    ...(license && { licenses: [toLicense(license)] }),
     ...(content && { hashes: [{ alg: 'SHA-512', content }] }),
   };
+}
+
+/** One identifier of SPDX, or several with AND and OR between them. */
+function toLicense(text: string): NonNullable<Component['licenses']>[number] {
+  const bare = text.replace(/^\((.*)\)$/, '$1');
+  return bare.includes(' ') ? { expression: bare } : { license: { id: bare } };
 }
 
 /** Node, and the libraries that it says are built into it. */
