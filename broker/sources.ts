@@ -72,7 +72,7 @@ const MAX_SOURCES = 20_000;
 /** Begun between two looks at all connections: some 10 ms of work, and what is under way must not wait for more. */
 const PER_TURN = 32;
 /** So many may be begun without counting in which turn: a look for each request would cost it some microseconds. */
-const FEW = 8;
+const FEW = 16;
 /** Of all sources that are not exhausted; a request that waits holds its connection anyway. */
 const MAX_CROWD = 8192;
 /** Of all that are. */
@@ -83,8 +83,17 @@ const RECORDED_PER_SECOND = 10;
 const ALARM_EVERY_MS = 10_000;
 /** So much of a body is read and dropped, so that the connection can be kept: a new one costs us more than them. */
 const MAX_DROPPED_BYTES = 64 * 1024;
-/** 429 says that something is too much whoever it was; a flood of them must not fill disks. */
-const FLOODS: readonly Reason[] = ['too_many_requests'];
+/**
+ * Said whoever asks, so that anybody can have as many of them as they like while it lasts: they must not fill disks, nor the
+ * audit so that nothing is issued any more.
+ */
+const FLOODS: readonly Reason[] = [
+  'too_many_requests',
+  'keys_unavailable',
+  'kube_unavailable',
+  'store_unavailable',
+  'audit_unavailable',
+];
 
 export function createSources(options: SourcesOptions): Sources {
   const { clock, random, log, metrics, proxies } = options;
@@ -197,9 +206,11 @@ function createAlarm(clock: Clock, log: Logger): (source: string) => void {
 
 /** Resolves when it was read, or the connection is gone, or it is not worth reading. */
 function dropBody(request: IncomingMessage): Promise<void> {
-  const length = Number(request.headers['content-length'] ?? 0);
-  if (request.complete || request.destroyed || !(length <= MAX_DROPPED_BYTES))
-    return Promise.resolve();
+  const { headers, complete, destroyed } = request;
+  // In chunks it may go on for minutes.
+  const isEndless = headers['transfer-encoding'] !== undefined;
+  const isLong = isEndless || !(Number(headers['content-length'] ?? 0) <= MAX_DROPPED_BYTES);
+  if (complete || destroyed || isLong) return Promise.resolve();
   return new Promise((resolve) => {
     request
       .once('end', resolve)
