@@ -111,6 +111,23 @@ describe('an address that proves nothing', () => {
     await fake.close();
   });
 
+  it('fills neither log nor audit with what the broker cannot decide either', async () => {
+    const fake = await startIssuer();
+    fake.setMode({ status: 500 });
+    await start({ fake });
+    for (let i = 0; i < 40; i += 1) await exchange(`${good().slice(0, -8)}AAAAAAAA`);
+    const failed = broker.audit.filter(({ reason }) => reason === 'keys_unavailable');
+    expect(failed, 'ten of this second').to.have.length(10);
+    expect(await metric('unrecorded_refusals_total', 'reason="keys_unavailable"')).to.equal(30);
+    expect(
+      await metric(
+        'decisions_total',
+        'dialect="oauth",outcome="failure",reason="keys_unavailable"',
+      ),
+    ).to.equal(40);
+    await fake.close();
+  });
+
   it('is served good tokens all the same, many at once', async () => {
     await start();
     for (let i = 0; i < BURST * 3; i += 1) await exchange('junk');

@@ -32,11 +32,13 @@ function setUp() {
   });
   const order: string[] = [];
   /** A request of the address; says how it ended. */
-  const come = (remoteAddress: string, name = remoteAddress) => {
+  const come = (remoteAddress: string, name = remoteAddress, more: object = {}) => {
     const request = Object.assign(new EventEmitter(), {
       socket: { remoteAddress },
       headers: {},
       complete: true,
+      resume: () => undefined,
+      ...more,
     }) as unknown as IncomingMessage;
     const response = new EventEmitter() as ServerResponse;
     const visit = sources.admit(request, response);
@@ -47,7 +49,7 @@ function setUp() {
       },
       (error: unknown) => (error instanceof TurnedAway ? error.retryAfterSeconds : String(error)),
     );
-    return { visit, ended, hangUp: () => response.emit('close') };
+    return { request, visit, ended, hangUp: () => response.emit('close') };
   };
   const exhaust = async (address: string) => {
     for (let i = 0; i < 10; i += 1) {
@@ -94,6 +96,26 @@ describe('sources', () => {
     );
     expect([sources.waiting(), counts.turnedAway]).to.deep.equal([0, 2]);
     expect(lines, 'one line for all of them').to.have.length(1);
+  });
+  it('that are turned away are told so once their short body was read, and at once where it has no end in sight', async () => {
+    const { come, exhaust } = setUp();
+    await exhaust('203.0.113.5');
+    const flood = Array.from({ length: MAX_WAITING }, () => come('203.0.113.5').ended);
+    const unread = { complete: false };
+    const chunked = come('203.0.113.5', 'chunked', {
+      ...unread,
+      headers: { 'transfer-encoding': 'chunked' },
+    });
+    const short = come('203.0.113.5', 'short', { ...unread, headers: { 'content-length': '9' } });
+    let isTold = false;
+    void short.ended.then(() => {
+      isTold = true;
+    });
+    expect(await chunked.ended).to.equal(2);
+    await Promise.all(flood);
+    expect(isTold).to.equal(false);
+    short.request.emit('end');
+    expect(await short.ended).to.equal(2);
   });
   it('that hang up leave the lane', async () => {
     const { sources, come, exhaust } = setUp();
