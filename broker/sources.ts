@@ -69,10 +69,10 @@ interface Coming {
 export const BURST_SECONDS = 10;
 /** About 100 bytes each. */
 const MAX_SOURCES = 20_000;
-/** Begun between two looks at all connections: some 10 ms of work, and what is under way must not wait for more. */
-const PER_TURN = 32;
+/** Begun between two looks at all connections: a few milliseconds of work. What is under way (a review) needs several. */
+const PER_TURN = 8;
 /** So many may be begun without counting in which turn: a look for each request would cost it some microseconds. */
-const FEW = 16;
+const FEW = 4;
 /** Of all sources that are not exhausted; a request that waits holds its connection anyway. */
 const MAX_CROWD = 8192;
 /** Of all that are. */

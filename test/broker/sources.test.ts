@@ -54,7 +54,7 @@ function setUp() {
   const exhaust = async (address: string) => {
     for (let i = 0; i < 10; i += 1) {
       const { visit, ended } = come(address);
-      if (!(visit instanceof Promise)) visit.charge();
+      (await visit).charge();
       await ended;
     }
     order.length = 0;
@@ -68,6 +68,17 @@ describe('sources', () => {
     await exhaust('203.0.113.5');
     expect(come('203.0.113.5').visit).to.be.instanceOf(Promise);
     expect(come('203.0.113.6').visit).to.not.be.instanceOf(Promise);
+  });
+  it('that come in a crowd are begun a few at a time, addresses in turn', async () => {
+    const { come, order } = setUp();
+    const crowd = Array.from({ length: 20 }, (_, i) => come('203.0.113.5', `a${i}`));
+    const other = come('203.0.113.6', 'b');
+    const atOnce = crowd.filter(({ visit }) => !(visit instanceof Promise)).length;
+    expect(atOnce).to.equal(8);
+    await Promise.all([...crowd, other].map(({ ended }) => ended));
+    expect(order).to.have.length(21);
+    expect(order.indexOf('b'), 'second of those that waited').to.equal(atOnce + 1);
+    expect(order.filter((name) => name !== 'b')).to.deep.equal(crowd.map((_, i) => `a${i}`));
   });
   it('that flood take turns', async () => {
     const { come, exhaust, order } = setUp();
