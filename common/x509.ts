@@ -96,7 +96,8 @@ export function signCertificate(options: Build): string {
   const certificate = forge.pki.createCertificate();
   // A positive number of 127 bits: RFC 5280 §4.1.2.2 allows 20 octets and forbids negative ones.
   const serial = randomBytes(16);
-  serial[0] = (serial[0] ?? 0) & 0x7f;
+  // Positive, and without a leading zero byte: that would be no DER (X.690 §8.3.2), which OpenSSL refuses.
+  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
   certificate.serialNumber = serial.toString('hex');
   certificate.validity.notBefore = options.notBefore;
   certificate.validity.notAfter = options.notAfter;
