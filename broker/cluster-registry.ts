@@ -2,7 +2,8 @@
 // from where every replica takes them; without a store a replica keeps what was pushed to it until it ends.
 import { type Clock, nowSeconds } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
-import { toKeyIds, toRegistration } from './cluster-registration.ts';
+import { createClusterFollower } from './cluster-following.ts';
+import { isTaken, toRegistration } from './cluster-registration.ts';
 import type { ClusterKeys } from './identity/cluster-keys.ts';
 import type { ClusterTable, ParsedEntry, RegisteredEntry } from './identity/cluster-table.ts';
 import { type Cluster, type FetchedKeys, hasKeySource } from './identity/clusters.ts';
@@ -10,14 +11,7 @@ import { readKeySet } from './identity/key-set.ts';
 import { toLoadKeys } from './identity/key-sources.ts';
 import { parseJwks, type VerificationKey } from './identity/keys.ts';
 import { parseRegisteredEntry, type RegisteredRules } from './identity/registered-entry.ts';
-import { createSingleFlight } from './store/single-flight.ts';
-import type {
-  Store,
-  StoreChange,
-  StoredCluster,
-  StoredClusterKeys,
-  StoredClusters,
-} from './store/store.ts';
+import type { Store, StoredCluster, StoredClusterKeys, StoredClusters } from './store/store.ts';
 
 /** A set that {@link import('./identity/key-set.ts').parseKeySet} found good. */
 export interface KeySet {
@@ -96,24 +90,22 @@ export interface ClusterRegistryDeps {
 
 /** Many more than anybody has; a bound on memory. */
 export const MAX_REGISTERED = 1000;
-/** A safety net; changes are told at once. */
-const RELOAD_MS = 60_000;
-/** After a change that could not be read: it may have taken a key away. */
-const RETRY_MS = 2000;
+
+/** The set that an entry with pushed keys has now; a set is parsed once. */
+interface KnownSet extends KeySet {
+  readonly generation: number;
+}
 
 type Keys = Omit<StoredClusterKeys, 'version'> & { readonly version?: number };
 
 export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistry {
   const { table, clusterKeys, store, rules, clock, log } = deps;
-  const stopping = new AbortController();
+  const follower = store && createClusterFollower({ store, take, clock, log });
   let clusters: ReadonlyMap<string, StoredCluster> = new Map();
   let keys: ReadonlyMap<string, Keys> = new Map();
   let entries: ReadonlyMap<string, RegisteredEntry> = new Map();
-  const generations = new Map<string, { jwks: string; generation: number }>();
+  const sets = new Map<string, KnownSet>();
   let told = '';
-  let isBehind = false;
-  let hurry = new AbortController();
-  let running: Promise<void> = Promise.resolve();
 
   function take(stored: StoredClusters): void {
     clusters = new Map(stored.clusters.map((one) => [one.name, one]));
@@ -161,47 +153,17 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
     const { name } = cluster;
     const pushed = findCounting(cluster);
     const jwks = pushed?.jwks ?? first;
-    const known = generations.get(name);
-    if (known?.jwks !== jwks)
-      generations.set(name, { jwks, generation: (known?.generation ?? 0) + 1 });
+    const known = sets.get(name);
+    const set =
+      known?.jwks === jwks
+        ? known
+        : { jwks, keys: readKeySet(jwks), generation: (known?.generation ?? 0) + 1 };
+    sets.set(name, set);
     // The first set of the file is as fresh as the file was when it was read, that of the API as when it was written.
     const written = cluster.isRegistered ? clusters.get(name)?.updatedAt : undefined;
     const since = pushed?.pushedAt ?? written;
     if (since !== undefined)
-      clusterKeys.replacePushed(name, { keys: readKeySet(jwks), loadedAt: since * 1000 });
-  }
-
-  async function read(): Promise<void> {
-    if (!store) return;
-    take(await store.clusters.read());
-    isBehind = false;
-  }
-
-  const reads = createSingleFlight(read);
-
-  async function onChange({ topic }: StoreChange): Promise<void> {
-    if (topic !== 'clusters' && topic !== 'all') return;
-    try {
-      await reads.again();
-    } catch (error) {
-      isBehind = true;
-      hurry.abort();
-      log.warn({ err: error }, 'a change of clusters in the store could not be read');
-    }
-  }
-
-  async function goRound(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      hurry = new AbortController();
-      const signal = AbortSignal.any([stopping.signal, hurry.signal]);
-      await clock.sleep(isBehind ? RETRY_MS : RELOAD_MS, signal).catch(() => undefined);
-      if (stopping.signal.aborted) return;
-      if (hurry.signal.aborted) continue;
-      await reads.again().catch((error: unknown) => {
-        isBehind = true;
-        log.warn({ err: error }, 'the clusters in the store could not be read again');
-      });
-    }
+      clusterKeys.replacePushed(name, { keys: set.keys, loadedAt: since * 1000 });
   }
 
   function getStore(): Pick<Store, 'clusters'> {
@@ -221,39 +183,13 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
       throw new RegistrationRefused('changed_meanwhile');
   }
 
-  /**
-   * After a write: what the store has now, which others may have written over. Where it does not answer any more, what was
-   * written holds here all the same.
-   */
-  async function readOr(toStored: () => StoredClusters): Promise<void> {
-    try {
-      await reads.again();
-    } catch (error) {
-      log.warn({ err: error }, 'the clusters in the store could not be read after a write');
-      isBehind = true;
-      hurry.abort();
-      take(toStored());
-    }
-  }
-
   function isInFile(name: string): boolean {
     return table.reports().some((one) => one.name === name && one.source === 'file');
   }
 
-  /** Of other clusters that are in the table, or were registered a moment ago elsewhere. */
-  function findTaken(name: string, all: StoredClusters): ReadonlySet<string> {
-    const names = new Set([
-      ...table.current().map((one) => one.name),
-      ...all.clusters.map((one) => one.name),
-    ]);
-    const pushed = all.keys.filter(({ cluster }) => cluster !== name && names.has(cluster));
-    const first = all.clusters.filter((one) => one.name !== name).map(toFirst);
-    return new Set([...pushed.map(({ jwks }) => jwks), ...first].flatMap(toKeyIds));
-  }
-
   function checkTaken(name: string, set: string, all: StoredClusters): void {
-    const taken = findTaken(name, all);
-    if (toKeyIds(set).some((id) => taken.has(id))) throw new RegistrationRefused('key_conflict');
+    const inTable = table.current().map((one) => one.name);
+    if (isTaken(set, { name, all, inTable })) throw new RegistrationRefused('key_conflict');
   }
 
   async function findFetched(cluster: Cluster): Promise<readonly VerificationKey[] | undefined> {
@@ -305,7 +241,7 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
           if (isPushed) checkTaken(row.name, parsed.keys.first, all);
         },
       });
-      await readOr(() => ({
+      await follower?.afterWrite(() => ({
         clusters: [...[...clusters.values()].filter(({ name }) => name !== row.name), written],
         keys: toRows(keys).filter(
           (one) => one.cluster !== row.name || one.registration === registration,
@@ -317,17 +253,17 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
       // What was pushed for an entry of the file under the same name stays.
       const keepsKeys = isInFile(name);
       const wasThere = await getStore().clusters.remove(name, { keepsKeys });
-      await readOr(() => ({
+      await follower?.afterWrite(() => ({
         clusters: [...clusters.values()].filter((one) => one.name !== name),
         keys: toRows(keys).filter(({ cluster }) => keepsKeys || cluster !== name),
       }));
       return wasThere;
     },
-    keysGeneration: (name) => generations.get(name)?.generation ?? 0,
+    keysGeneration: (name) => sets.get(name)?.generation ?? 0,
     pushKeys: async (name, set, { subject, generation }) => {
       const cluster = table.current().find((one) => one.name === name);
       if (cluster?.keys?.from !== 'pushed') throw new RegistrationRefused('not_pushed');
-      const known = generations.get(name);
+      const known = sets.get(name);
       const isChangedMeanwhile = generation !== undefined && known?.generation !== generation;
       const isSame = known?.jwks === set.jwks;
       if (isChangedMeanwhile && !isSame) throw new RegistrationRefused('changed_meanwhile');
@@ -350,7 +286,10 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
       });
       const others = () => toRows(keys).filter((one) => one.cluster !== name);
       if (written)
-        await readOr(() => ({ clusters: [...clusters.values()], keys: [...others(), written] }));
+        await follower?.afterWrite(() => ({
+          clusters: [...clusters.values()],
+          keys: [...others(), written],
+        }));
       else {
         keys = new Map(keys).set(name, row);
         applyKeys();
@@ -358,24 +297,13 @@ export function createClusterRegistry(deps: ClusterRegistryDeps): ClusterRegistr
       return { changed: !isSame };
     },
     start: async () => {
-      store?.onChange(onChange);
-      await reads.again();
+      await follower?.start();
       applyKeys();
-      if (store) running = goRound();
     },
-    stop: async () => {
-      stopping.abort();
-      await running;
-    },
+    stop: async () => follower?.stop(),
   };
 }
 
 function toRows(keys: ReadonlyMap<string, Keys>): readonly StoredClusterKeys[] {
   return [...keys.values()].map((row) => ({ version: 0, ...row }));
-}
-
-/** The set that an entry of the API was registered with, as a text; an empty one where it has none. */
-function toFirst({ document }: StoredCluster): string {
-  const { keys } = Object(document) as { keys?: { pushed?: { jwks?: unknown } } };
-  return JSON.stringify(keys?.pushed?.jwks ?? { keys: [] });
 }

@@ -125,7 +125,7 @@ export function createClusterKeys(options: ClusterKeysOptions): ClusterKeys {
       onEvent: (event) => {
         // A fetch of an entry that is gone may still end.
         if (stopping.signal.aborted) return;
-        if (event.kind === 'loaded') sharing.update(cluster, cache.findUsable() ?? []);
+        if (event.kind === 'loaded') sharing.update(cluster, cache.findLoaded()?.keys ?? []);
         onEvent?.(event);
       },
     });
