@@ -90,7 +90,14 @@ describe('roles as objects, on a node', function () {
   it('show, as helm test, that a pod gets its token, and leave nothing behind', async () => {
     const { release, namespace } = installation;
     await runHelm(cluster, ['test', release, '-n', namespace, '--timeout', '90s']);
-    const left = await read(['-n', namespace, 'get', 'pods,serviceaccounts,tokenroles', '-o', 'name']);
+    const left = await read([
+      '-n',
+      namespace,
+      'get',
+      'pods,serviceaccounts,tokenroles',
+      '-o',
+      'name',
+    ]);
     expect(left).to.include('webhook').and.not.include(`${release}-test`);
   });
   it('show, as helm test, that a pod gets none where the webhook does not see it', async () => {
