@@ -65,6 +65,7 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
   /** What the API server was last told, in this term. */
   let injected: string | undefined;
   let written: string | undefined;
+  let isRotationWaiting = false;
   const troubles = new Map<string, string>();
 
   /** @returns whether to go on; each trouble is said once until it changes */
@@ -127,9 +128,17 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
     if (trouble) return trouble;
     if (!plan) return 'done';
     teller.tell(plan.notes, stored.uid);
+    tellWaiting(stored.isRotationAsked && !plan.isRotationTaken);
     metrics.setEnds(plan.ends);
     await writeCaFile(plan.bundle);
     return (await inject(plan.bundle, stored.uid)) ? 'done' : 'failed';
+  }
+
+  /** Somebody who asks and sees nothing happen asks again. */
+  function tellWaiting(isWaiting: boolean): void {
+    if (isWaiting && !isRotationWaiting)
+      log.info('another authority was asked for; it waits until those before it are over');
+    isRotationWaiting = isWaiting;
   }
 
   async function writeCaFile(bundle: string): Promise<void> {
@@ -159,6 +168,7 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
   function forget(): void {
     injected = undefined;
     written = undefined;
+    isRotationWaiting = false;
     troubles.clear();
     metrics.forget();
   }

@@ -1,5 +1,6 @@
 // The serving certificates: signed anew at two thirds of their life, and whenever names, authority or the wanted life changed.
 import type { X509Certificate } from 'node:crypto';
+import { isIP, SocketAddress } from 'node:net';
 import { issueCertificate } from '../../common/certificates.ts';
 import type { Leaves } from './authorities.ts';
 import {
@@ -66,6 +67,8 @@ export function findReason(
   const { certificate } = held;
   if (!isSignedBy(certificate, current)) return 'authority';
   if (!hasNames(certificate, wish.names)) return 'names';
+  // A clock was ahead, and nobody believes it yet. One that is behind the authority itself is wrong, too, and signs nothing.
+  if (isEarly(certificate, now) && !isEarly(current.certificate, now)) return 'early';
   const from = getIssueTime(certificate);
   const life = getEnd(certificate) - from;
   if (life > policy.leafLifetimeMs + ROUNDING_MS) return 'lifetime';
@@ -91,16 +94,24 @@ export function signLeaf(
   return { pem: certificate.toString(), certificate, key };
 }
 
+function isEarly({ validFromDate }: X509Certificate, now: number): boolean {
+  return now < validFromDate.getTime();
+}
+
 function isSignedBy(certificate: X509Certificate, { certificate: authority }: Held): boolean {
   return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
 }
 
 function hasNames(certificate: X509Certificate, names: readonly string[]): boolean {
-  const stated = (certificate.subjectAltName ?? '')
-    .split(', ')
-    .map((entry) => entry.replace(/^(DNS|IP Address):/, '').toLowerCase());
-  const wanted = new Set(names.map((name) => name.toLowerCase()));
-  return stated.length === wanted.size && stated.every((name) => wanted.has(name));
+  const stated = (certificate.subjectAltName ?? '').split(', ');
+  const held = new Set(stated.map((entry) => toPlain(entry.replace(/^(DNS|IP Address):/, ''))));
+  return held.symmetricDifference(new Set(names.map(toPlain))).size === 0;
+}
+
+/** OpenSSL writes IPv6 addresses out in full; whoever wrote the setting did not. */
+function toPlain(name: string): string {
+  const family = isIP(name) === 6 ? 'ipv6' : 'ipv4';
+  return isIP(name) ? new SocketAddress({ address: name, family }).address : name.toLowerCase();
 }
 
 /** Of its own bytes: two that were signed together are not renewed together, and nothing need be stored. */

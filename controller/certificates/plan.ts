@@ -36,7 +36,7 @@ export interface Moment {
   readonly isInjected: boolean;
 }
 
-export type LeafReason = 'absent' | 'broken' | 'authority' | 'names' | 'lifetime' | 'age';
+export type LeafReason = 'absent' | 'broken' | 'authority' | 'names' | 'early' | 'lifetime' | 'age';
 
 export type Note =
   | { readonly kind: 'authority_created'; readonly reason: 'first' | 'lost' }

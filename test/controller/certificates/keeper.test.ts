@@ -158,7 +158,7 @@ describe('the keeper of certificates', () => {
     expect(injected()).to.equal(api.text('ca.crt'));
   });
 
-  it('leaves a bundle that somebody else owns, says whose it is once, and lets no authority sign meanwhile', async () => {
+  it('leaves a bundle that somebody else owns, and says whose it is once', async () => {
     api.caBundle = { value: 'b3RoZXI=', owner: 'cert-manager-cainjector' };
     const kept = await start();
     expect(injected()).to.equal('other');
@@ -196,6 +196,39 @@ describe('the keeper of certificates', () => {
       'AuthorityPublished',
       'AuthoritySigns',
     ]);
+  });
+
+  it('says once that a request waits for the one before', async () => {
+    const kept = await start();
+    const ask = () =>
+      api.edit(({ metadata }) => {
+        metadata.annotations = { ...metadata.annotations, 'auth.example.io/rotate-ca': 'x' };
+      });
+    ask();
+    await kept.look();
+    expect(kept.logs()).to.not.include('it waits');
+    ask();
+    await kept.look();
+    await kept.look();
+    expect(kept.logs().split('it waits').length).to.equal(2);
+    expect(splitPem(injected())).to.have.length(2);
+    kept.wait(DAY_MS + 1000);
+    await kept.look();
+    await kept.look();
+    expect(splitPem(injected())).to.have.length(3);
+    expect(api.secret?.metadata.annotations).to.eql({ 'helm.sh/resource-policy': 'keep' });
+  });
+
+  it('makes no registration where there is none: it went with the release', async () => {
+    api.hasRegistration = false;
+    const kept = await start();
+    await kept.look();
+    expect(kept.logs().split('cannot be told its bundle').length).to.equal(2);
+    expect(await kept.metrics()).to.include('certificate_failures_total{step="inject"} 2');
+    expect(api.text('webhook.crt')).to.include('BEGIN CERTIFICATE');
+    api.hasRegistration = true;
+    await kept.look();
+    expect(injected()).to.equal(api.text('ca.crt'));
   });
 
   it('reads again where somebody wrote in between, and overwrites nothing of theirs', async () => {

@@ -162,6 +162,29 @@ describe('planned certificates', function () {
     expect(kindsOf(world.step())).to.eql([]);
   });
 
+  for (const names of [['2001:db8::1', '10.0.0.7'], ['FD00::7'], ['A.example', 'a.example']]) {
+    it(`are signed once and no more where the names are ${names.join(' and ')}`, () => {
+      const world = createWorld({ ...POLICY, leaves: [{ part: 'broker', names }] });
+      world.step();
+      world.now += HOUR_MS;
+      expect(kindsOf(world.step())).to.eql([]);
+    });
+  }
+
+  it('have leaves signed anew that a clock ahead of time had signed, and none by a clock behind the authority', () => {
+    const world = createWorld();
+    world.step();
+    const { now } = world;
+    world.now = now + 60 * DAY_MS;
+    expect(kindsOf(world.step())).to.eql(['leaf_signed:age', 'leaf_signed:age']);
+    world.now = Date.parse('1970-01-02T00:00:00Z');
+    expect(kindsOf(world.step())).to.eql([]);
+    world.now = now + HOUR_MS;
+    expect(kindsOf(world.step())).to.eql(['leaf_signed:early', 'leaf_signed:early']);
+    const { 'ca.crt': bundle = '', 'broker.crt': chain = '' } = world.data;
+    expect(verifies(bundle, chain, world.now)).to.equal(true);
+  });
+
   describe('of a Secret that somebody wrote to', () => {
     const spoil = (changes: Record<string, string | undefined>) => {
       const world = createWorld();
