@@ -56,13 +56,19 @@ export async function runExecPlugin(
   const child = spawn(command, [...plugin.args], {
     env: { ...environment, ...plugin.env, KUBERNETES_EXEC_INFO: info },
     stdio: [interactive ? 'inherit' : 'ignore', 'pipe', 'inherit'],
-    timeout: timeoutMs,
   });
+  // It is not waited for: whoever it started may hold its output open, and it may not want to end.
+  const giveUp = (what: string) => {
+    child.kill('SIGKILL');
+    child.stdout?.destroy();
+    reject(fail(plugin, what));
+  };
+  const deadline = setTimeout(giveUp, timeoutMs, `did not end within ${timeoutMs / 1000} s`);
   const chunks: Buffer[] = [];
   let bytes = 0;
   child.stdout?.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > MAX_BYTES) child.kill('SIGKILL');
+    if (bytes > MAX_BYTES) giveUp(`printed more than ${MAX_BYTES} bytes`);
     else chunks.push(chunk);
   });
   child.once('error', (error: NodeJS.ErrnoException) => {
@@ -77,10 +83,13 @@ export async function runExecPlugin(
   });
   child.once('close', (code) => {
     if (code === 0) resolve(Buffer.concat(chunks).toString('utf8'));
-    else if (child.killed) reject(fail(plugin, `did not end within ${timeoutMs / 1000} s`));
     else reject(fail(plugin, `failed with exit code ${code ?? 'none'}`));
   });
-  return toCredential(plugin, await promise);
+  try {
+    return toCredential(plugin, await promise);
+  } finally {
+    clearTimeout(deadline);
+  }
 }
 
 function toCredential(plugin: ExecPlugin, text: string): ExecCredential {

@@ -210,7 +210,17 @@ function readImpersonation(entry: KubeconfigEntry): KubeCredential['impersonatio
     ...(user !== undefined && { 'Impersonate-User': user }),
     ...(uid !== undefined && { 'Impersonate-Uid': uid }),
     ...(Array.isArray(groups) && groups.length > 0 && { 'Impersonate-Group': groups.map(String) }),
+    ...Object.fromEntries(
+      Object.entries(Object(entry.value['as-user-extra']) as Record<string, unknown>).map(
+        ([key, values]) => [`Impersonate-Extra-${toHeaderKey(key)}`, toList(values).map(String)],
+      ),
+    ),
   };
+}
+
+/** As client-go writes it: what is no character of a header's name is percent-encoded. */
+function toHeaderKey(key: string): string {
+  return encodeURIComponent(key).replace(/[()]/g, (char) => (char === '(' ? '%28' : '%29'));
 }
 
 function toPlugin(entry: KubeconfigEntry, { cluster, ca }: UserOptions): ExecPlugin {

@@ -104,12 +104,16 @@ describe('a kubeconfig', () => {
   });
 
   it('takes a person’s impersonation along', async () => {
-    const user = { token: SECRET, as: 'jane', 'as-groups': ['a', 'b'], 'as-uid': '7' };
+    const extra = { 'example.com/Team': ['x', 'y'], scopes: ['all'] };
+    const groups = { 'as-groups': ['a', 'b'], 'as-user-extra': extra };
+    const user = { token: SECRET, as: 'jane', 'as-uid': '7', ...groups };
     const { credential } = await read(write('as', toConfig(user)));
     expect(credential.impersonation).to.deep.equal({
       'Impersonate-User': 'jane',
       'Impersonate-Uid': '7',
       'Impersonate-Group': ['a', 'b'],
+      'Impersonate-Extra-example.com%2FTeam': ['x', 'y'],
+      'Impersonate-Extra-scopes': ['all'],
     });
   });
 
@@ -260,9 +264,22 @@ describe('a kubeconfig', () => {
       });
     }
 
-    it('does not wait for one that hangs', async () => {
-      const file = toPlugin('exec sleep 30');
-      expect(await fail(read(file, { timeoutMs: 200 }))).to.contain('did not end within 0.2 s');
+    const hanging = [
+      ['hangs', 'exec sleep 5'],
+      ['hangs and does not want to end', 'trap "" TERM; sleep 5'],
+      ['left somebody behind who hangs', 'sleep 5 & wait'],
+    ] as const;
+    for (const [name, script] of hanging)
+      it(`does not wait for one that ${name}`, async () => {
+        const startedAt = performance.now();
+        const failure = await fail(read(toPlugin(script), { timeoutMs: 200 }));
+        expect(failure).to.contain('did not end within 0.2 s');
+        expect(performance.now() - startedAt).to.be.below(3000);
+      });
+
+    it('says that the plugin prints too much', async () => {
+      const file = toPlugin('exec head -c 2000000 /dev/zero');
+      expect(await fail(read(file))).to.contain('printed more than 1048576 bytes');
     });
   });
 
