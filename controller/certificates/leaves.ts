@@ -105,7 +105,8 @@ function isSignedBy(certificate: X509Certificate, { certificate: authority }: He
 function hasNames(certificate: X509Certificate, names: readonly string[]): boolean {
   const stated = (certificate.subjectAltName ?? '').split(', ');
   const held = new Set(stated.map((entry) => toPlain(entry.replace(/^(DNS|IP Address):/, ''))));
-  return held.symmetricDifference(new Set(names.map(toPlain))).size === 0;
+  const wanted = new Set(names.map(toPlain));
+  return held.size === wanted.size && [...held].every((name) => wanted.has(name));
 }
 
 /** OpenSSL writes IPv6 addresses out in full; whoever wrote the setting did not. */
