@@ -11,7 +11,8 @@ const ACCOUNT = '3f0f8f2a-5f0c-4b7b-8a57-2c9d1e4b6a70';
 /** Some 10 ms are seen, in one piece it was 100 to 300; the rest is for the collection of garbage. */
 const MOST_MS = 80;
 
-describe('a complete set of 100,000 pods', () => {
+describe('a complete set of 100,000 pods', function () {
+  this.timeout(60_000);
   let issuer: FakeIssuer;
   let broker: TestBroker;
   before(async () => {
@@ -36,7 +37,7 @@ describe('a complete set of 100,000 pods', () => {
     const pods = [own, ...Array.from({ length: 99_999 }, () => randomUUID())];
     const accounts = [ACCOUNT, ...Array.from({ length: 19_999 }, () => randomUUID())];
     const longest: number[] = [];
-    for (const gone of [0, 0, 1000]) {
+    for (const gone of [0, 1000]) {
       const left = pods.slice(0, pods.length - gone);
       const turns = measureTurns();
       const answer = await put(own, { pods: left, serviceAccounts: accounts });
