@@ -119,6 +119,21 @@ describe('monitoring from the chart', () => {
     ).to.not.include.oneOf(['CoatcheckNoLiveReport', 'CoatcheckControllerNotLeading']);
   });
 
+  it('waits for the end of a certificate as long as its life allows, and names metrics there are', () => {
+    const find = (certificates: object) =>
+      alertsOf({ certificates }).find((one) => one.alert === 'CoatcheckCertificateExpiring')?.expr;
+    expect(find({})).to.match(/< 86400$/);
+    expect(find({ mode: 'cert-manager', leafLifetimeSeconds: 172_800 })).to.match(/< 43200$/);
+    // Renewed with a third of its life left: a day before the end is before that.
+    expect(find({ leafLifetimeSeconds: 86_400 })).to.match(/< 21600$/);
+    const names = ['webhook', 'broker'].map(
+      (part) => `coatcheck_${part}_certificate_not_after_seconds`,
+    );
+    expect(findUnknown(names.join(' '))).to.deep.equal([]);
+    const [, pattern = ''] = find({})?.match(/__name__=~"([^"]*)"/) ?? [];
+    expect(names.filter((name) => new RegExp(`^(${pattern})$`).test(name))).to.deep.equal(names);
+  });
+
   it('takes as silence of a controller what the broker does', () => {
     const find = (liveSetSeconds: number) =>
       alertsOf({ controller: { liveSetSeconds } }).find((one) => one.alert.includes('LiveReport'))

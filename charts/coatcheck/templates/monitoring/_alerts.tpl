@@ -6,6 +6,9 @@ A counter that was never touched has no series, so `increase` sees its first ste
 {{- $values := .root.Values -}}
 {{- $ours := .ours -}}
 {{- $name := include "coatcheck.name" (list .root "broker") -}}
+{{- /* Ours are renewed with a third of their life left. */ -}}
+{{- $quarter := div (int64 $values.certificates.leafLifetimeSeconds) 4 -}}
+{{- $notice := ternary 86400 (min 86400 $quarter) (eq $values.certificates.mode "provided") -}}
 - alert: CoatcheckWebhookDown
   expr: absent(coatcheck_webhook_requests_in_flight{ {{- $ours -}} })
   for: 5m
@@ -22,10 +25,10 @@ A counter that was never touched has no series, so `increase` sees its first ste
   summary: Pods with wrong annotations are refused, again and again.
 - alert: CoatcheckCertificateExpiring
   expr: >-
-    min({__name__=~"coatcheck_(webhook|broker)_certificate_not_after_seconds",{{ $ours }}}) - time() < 86400
+    min({__name__=~"coatcheck_(webhook|broker)_certificate_not_after_seconds",{{ $ours }}}) - time() < {{ $notice }}
   for: 15m
   severity: critical
-  summary: A serving certificate ends within a day and was not renewed.
+  summary: A serving certificate ends soon, within a day at most, and was not renewed.
 - alert: CoatcheckReloadFailing
   expr: >-
     (sum(increase(coatcheck_broker_reload_failures_total{ {{- $ours }}}[15m])) or vector(0))
