@@ -31,14 +31,28 @@ interface Group<T> {
 
 export function createFairQueue<T>(maxSize: number): FairQueue<T> {
   const groups = new Map<string, Group<T>>();
+  // Names of groups by their size: whoever floods a full queue from thousands of groups must not have them all looked at.
+  const bySize = new Map<number, Set<string>>();
+  let longest = 0;
   let size = 0;
+
+  function resize(name: string, group: Group<T>, change: 1 | -1): void {
+    const before = bySize.get(group.size);
+    before?.delete(name);
+    if (before?.size === 0) bySize.delete(group.size);
+    group.size += change;
+    size += change;
+    if (group.size > 0) bySize.set(group.size, (bySize.get(group.size) ?? new Set()).add(name));
+    longest = Math.max(longest, group.size);
+    // By one at most: a group only ever changes by one.
+    while (longest > 0 && !bySize.has(longest)) longest -= 1;
+  }
 
   function take({ group: groupName, member: memberName }: Turn, item: T): void {
     const group = groups.get(groupName);
     const member = group?.members.get(memberName);
     if (!group || !member?.delete(item)) return;
-    size -= 1;
-    group.size -= 1;
+    resize(groupName, group, -1);
     if (member.size === 0) group.members.delete(memberName);
     if (group.size === 0) groups.delete(groupName);
   }
@@ -49,20 +63,20 @@ export function createFairQueue<T>(maxSize: number): FairQueue<T> {
     groups.set(groupName, group);
     group.members.set(memberName, member);
     member.add(item);
-    group.size += 1;
-    size += 1;
+    resize(groupName, group, 1);
   }
 
   /** Whose newest one is to go for a newcomer; undefined: the newcomer itself. */
   function findVictim(turn: Turn): Turn | undefined {
     const own = groups.get(turn.group);
-    const [name, longest] = findLongest(groups, ({ size: length }) => length);
-    if (longest && longest !== own && longest.size > (own?.size ?? 0) + 1) {
-      const [member] = findLongest(longest.members, (items) => items.size);
+    const [name = ''] = bySize.get(longest) ?? [];
+    const other = groups.get(name);
+    if (other && other.size > (own?.size ?? 0) + 1) {
+      const [member] = findLongest(other.members);
       return { group: name, member };
     }
     if (!own) return undefined;
-    const [member, items] = findLongest(own.members, (waiting) => waiting.size);
+    const [member, items] = findLongest(own.members);
     const isLonger = items && items.size > (own.members.get(turn.member)?.size ?? 0) + 1;
     return isLonger ? { group: turn.group, member } : undefined;
   }
@@ -104,16 +118,11 @@ export function createFairQueue<T>(maxSize: number): FairQueue<T> {
 }
 
 function findLongest<T>(
-  map: ReadonlyMap<string, T>,
-  toLength: (value: T) => number,
-): [name: string, longest: T | undefined] {
-  let found: [string, T | undefined] = ['', undefined];
-  let length = 0;
-  for (const [name, value] of map) {
-    if (toLength(value) <= length) continue;
-    length = toLength(value);
-    found = [name, value];
-  }
+  members: ReadonlyMap<string, Set<T>>,
+): [name: string, longest: Set<T> | undefined] {
+  let found: [string, Set<T> | undefined] = ['', undefined];
+  for (const [name, items] of members)
+    if (items.size > (found[1]?.size ?? 0)) found = [name, items];
   return found;
 }
 
