@@ -2,13 +2,16 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
+import { parse } from 'yaml';
 import { parseFixtures } from '../../../broker/commands/role/fixtures.ts';
 import { runFixtures } from '../../../broker/commands/role/test.ts';
 import { parseClusters } from '../../../broker/identity/clusters.ts';
+import { parseRegisteredEntry } from '../../../broker/identity/registered-entry.ts';
 import { ALL_VARIABLES } from '../../../broker/roles/condition/variables.ts';
 import { FINDING_KINDS } from '../../../broker/roles/lint.ts';
 import { createRoleParser } from '../../../broker/roles/schema.ts';
 import { parseFile } from '../../../broker/roles/sources/file.ts';
+import { createSigningKey } from '../../support/minting.ts';
 
 const docs = path.join(import.meta.dirname, '../../../docs');
 const read = (name: string) => readFileSync(path.join(docs, name), 'utf8');
@@ -81,8 +84,23 @@ describe('docs/roles.md', () => {
 });
 
 describe('docs/clusters.md', () => {
-  const examples = examplesOf('clusters.md');
+  const all = examplesOf('clusters.md');
+  const examples = all.filter((text) => text.startsWith('clusters:'));
   it('has examples', () => expect(examples.length).to.be.greaterThan(1));
+  it('has an entry that can be registered, once its keys are added', () => {
+    const entries = all.filter((text) => text.startsWith('name:') || /^# .*\nname:/.test(text));
+    expect(entries).to.have.length(1);
+    const { name, ...entry } = parse(entries[0] ?? '') as { name: string };
+    const jwks = { keys: [createSigningKey('ES256', 'first').jwk] };
+    const document = { ...entry, keys: { pushed: { jwks } } };
+    expect(parseRegisteredEntry(document, { name, allowsPrivate: false })).to.include({ ok: true });
+  });
+  it('has a role that is one', () => {
+    const roles = all.filter((text) => text.includes('kind: TokenRole'));
+    expect(roles).to.have.length(1);
+    for (const text of roles)
+      expect(createRoleParser()(parse(text), 'docs')).to.include({ ok: true });
+  });
   examples.forEach((text, at) => {
     it(`has an example ${at + 1} that is a clusters table`, () => {
       expect(
