@@ -151,10 +151,10 @@ export function watchFiles(options: WatchOptions): FileWatch {
   const told = { certificate: '', broker_ca: '' };
   const isUsable = (what: keyof typeof told, problems: readonly string[]): boolean => {
     const text = problems.join('; ');
-    if (text !== '' && text !== told[what]) {
-      metrics.countReload(what, 'refused');
+    // Counted at each look, for as long as it lasts: of a single step an alert would see nothing.
+    if (text !== '') metrics.countReload(what, 'refused');
+    if (text !== '' && text !== told[what])
       log.warn({ what, problems }, 'files changed but cannot be used; the last good ones stay');
-    }
     told[what] = text;
     return text === '';
   };

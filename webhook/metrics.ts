@@ -76,7 +76,7 @@ export function createMetrics(): WebhookMetrics {
   });
   const reloads = new Counter({
     name: 'coatcheck_webhook_reloads_total',
-    help: 'Changed files that were taken or refused',
+    help: 'Changed files that were taken, and looks that found some that cannot be used',
     labelNames: ['file', 'result'],
     registers,
   });

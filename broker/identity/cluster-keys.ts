@@ -271,15 +271,16 @@ function createSharedKeyWatch({
       for (const key of keys) {
         const other = find(cluster, key, true);
         const alarm = [cluster, other].sort().join(' ') + key.thumbprint;
+        if (other === undefined) continue;
+        onEvent?.({ kind: 'shared_key', cluster, other });
         // Every refresh finds it again; one line is enough to act on.
-        if (other === undefined || alarmed.has(alarm)) continue;
+        if (alarmed.has(alarm)) continue;
         if (alarmed.size >= MAX_ALARMED) alarmed.clear();
         alarmed.add(alarm);
         log.error(
           { cluster, other, kid: key.kid },
           'two clusters have the same key; tokens it signed are refused',
         );
-        onEvent?.({ kind: 'shared_key', cluster, other });
       }
     },
   };

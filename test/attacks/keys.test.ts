@@ -149,6 +149,9 @@ describe('attack: keys', () => {
     await verifier.clock.advance(10_000);
     await refresh();
     expect(verifier.lines.filter((line) => line.level === 'error')).to.have.length(1);
+    // Counted with every fetch: of a single step the alert on the counter would see nothing.
+    const counted = verifier.events.filter(({ kind }) => kind === 'shared_key');
+    expect(counted).to.have.length.greaterThan(1);
     other.publish([other.key.jwk]);
     await verifier.clock.advance(10_000);
     await refresh();

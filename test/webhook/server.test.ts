@@ -291,10 +291,17 @@ describe('the webhook over TLS', () => {
     });
 
     it('keeps the last good pair while a certificate and its key do not fit', async () => {
+      const before = lines.length;
       await writeFile(path.join(folder, 'tls.crt'), issue('half').certificate);
       await webhook.files.check();
+      await webhook.files.check();
       expect(await subject()).to.equal('first');
-      expect(lines.join('')).to.include('files changed but cannot be used');
+      // Said once; counted at each look, or an alert would see one step and forget it.
+      const told = lines.slice(before).filter((line) => line.includes('but cannot be used'));
+      expect(told).to.have.lengthOf(1);
+      const text = await fetch(`${webhook.operationsUrl}/metrics`).then((reply) => reply.text());
+      const refused = /reloads_total\{file="certificate",result="refused"\} (\d+)/.exec(text);
+      expect(Number(refused?.[1])).to.be.at.least(2);
       await writePair('whole');
       await webhook.files.check();
       expect(await subject()).to.equal('whole');
