@@ -21,6 +21,7 @@ import type { VerifiedSubject } from './identity/identity.ts';
 import type { Liveness } from './identity/liveness.ts';
 import type { ReviewEvent } from './identity/reviewer.ts';
 import type { Metrics } from './metrics.ts';
+import type { Receivers } from './receivers.ts';
 import type { RoleRegistry } from './roles/registry.ts';
 import { createRoleParser, type RoleLimits } from './roles/schema.ts';
 import { createStaticTokens } from './static-tokens.ts';
@@ -45,6 +46,7 @@ export interface AdminOptions {
   readonly clusterRegistry: ClusterRegistry;
   readonly clusterKeys: ClusterKeys;
   readonly ownCluster: string;
+  readonly findReceivers?: (() => Receivers | undefined) | undefined;
   /** What the API server of the own cluster says; absent: ServiceAccounts have no power here. */
   readonly access?: Pick<AccessReviews, 'can'> | undefined;
   /** Both, or neither. */
@@ -130,6 +132,7 @@ function toDeps(options: AdminOptions): AdminDeps {
     deaths: options.deaths,
     findLiveReport: options.liveness.findReport,
     ownCluster,
+    findReceivers: options.findReceivers ?? (() => undefined),
     authorize: createAuthorize(authorizing),
     authorizeSubject: (subject) =>
       // It has uids that were made up, or are of who was.

@@ -259,6 +259,7 @@ export function createBroker(options: BrokerOptions): Broker {
     clusterRegistry,
     clusterKeys,
     ownCluster,
+    findReceivers: options.findReceivers,
     access: options.accessReviews ?? kube?.access,
     store: options.store,
     mirror: kept?.mirror,

@@ -16,6 +16,8 @@ export interface Receiver {
 export interface Receivers {
   /** Whether a caller may learn about tokens of this audience. */
   mayAsk(caller: Pick<Caller, 'subject' | 'identity' | 'onlyAudience'>, audience: string): boolean;
+  /** Whether anybody of a cluster or issuer of this name may ask anything. */
+  isAbout(entry: { readonly kind: 'kubernetes' | 'oidc'; readonly name: string }): boolean;
 }
 
 /** Everything wrong with the receivers file, in one message that quotes no value. */
@@ -117,6 +119,10 @@ export function createReceivers(receivers: readonly Receiver[]): Receivers {
       // A static token proves no identity: its subject is a name that somebody gave it.
       if (!identity || (onlyAudience !== undefined && onlyAudience !== audience)) return false;
       return findAudiences(subject).has(audience);
+    },
+    isAbout: ({ kind, name }) => {
+      const first = kind === 'oidc' ? 'oidc' : 'k8s';
+      return split.some(({ pattern }) => pattern[0] === first && isMatch(pattern[1] ?? '', name));
     },
   };
 }

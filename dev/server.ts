@@ -182,6 +182,7 @@ function readReceivers(options: DevOptions, parts: Parts): () => Receivers {
 const EVERYBODY: Receivers = {
   mayAsk: ({ identity, onlyAudience }, audience) =>
     identity !== undefined && (onlyAudience === undefined || onlyAudience === audience),
+  isAbout: () => true,
 };
 
 /** The clusters table of the dev broker: the local issuer alone, by its keys' address as for any cluster. */

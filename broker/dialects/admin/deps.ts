@@ -12,6 +12,7 @@ import type { Cluster } from '../../identity/clusters.ts';
 import type { VerifiedSubject } from '../../identity/identity.ts';
 import type { Liveness } from '../../identity/liveness.ts';
 import type { Metrics } from '../../metrics.ts';
+import type { Receivers } from '../../receivers.ts';
 import type { RoleRegistry } from '../../roles/registry.ts';
 import type { Role } from '../../roles/role.ts';
 import type { ParsedRole } from '../../roles/schema.ts';
@@ -57,6 +58,8 @@ export interface AdminDeps {
   readonly deaths: Pick<DeathReports, 'reportDead' | 'reportLive'>;
   readonly findLiveReport: Liveness['findReport'];
   readonly ownCluster: string;
+  /** Undefined: nobody may ask about tokens. */
+  readonly findReceivers: () => Pick<Receivers, 'isAbout'> | undefined;
   /** Decides about a token without issuing. */
   readonly authorize: Authorize;
   /** Decides about a subject that nobody proved, as {@link AdminDeps.authorize} would. */

@@ -75,6 +75,7 @@ describe('admin API: clusters that are registered', () => {
     [own, far] = await Promise.all([startIssuer(), startIssuer()]);
     const receivers = createReceivers([
       { identity: 'k8s:local:shop:ledger-api', audiences: ['payments', 'ledger'] },
+      { identity: 'k8s:lab-*:shop:ledger-api', audiences: ['ledger'] },
     ]);
     admin = await startAdmin('registered clusters', {
       roles: ROLES,
@@ -329,6 +330,24 @@ describe('admin API: clusters that are registered', () => {
         policies: [write],
         name: 'edge',
         reason: 'beyond_own',
+      },
+      {
+        who: 'who may write clusters, under a name that receivers have',
+        policies: [write],
+        name: 'lab-1',
+        reason: 'beyond_own',
+      },
+      {
+        who: 'who may write clusters, under a name that receivers nearly have',
+        policies: [write],
+        name: 'lab',
+        reason: 'ok',
+      },
+      {
+        who: 'who may write roles too, under a name that receivers have',
+        policies: [write, 'coatcheck:roles:write'],
+        name: 'lab-1',
+        reason: 'ok',
       },
       {
         who: 'who may write roles too, but lacks a policy of the role',
