@@ -134,6 +134,14 @@ describe('monitoring from the chart', () => {
     expect(names.filter((name) => new RegExp(`^(${pattern})$`).test(name))).to.deep.equal(names);
   });
 
+  it('sees a key that two clusters share also where that is found but once, at the start', () => {
+    const expr = alerts.find(({ alert }) => alert === 'CoatcheckKeyShared')?.expr ?? '';
+    const series = String.raw`\{namespace="auth",event="shared_key"\}`;
+    expect(expr).to.match(
+      new RegExp(`increase\\(\\w+${series}.*or .*> 0 unless .*${series} offset`),
+    );
+  });
+
   it('takes as silence of a controller what the broker does', () => {
     const find = (liveSetSeconds: number) =>
       alertsOf({ controller: { liveSetSeconds } }).find((one) => one.alert.includes('LiveReport'))

@@ -86,8 +86,12 @@ A counter that was never touched has no series, so `increase` sees its first ste
   for: 15m
   severity: warning
   summary: The public keys of a cluster or issuer cannot be fetched; the last good ones are in use.
+{{- $shared := printf "coatcheck_broker_cluster_keys_events_total{%s,event=\"shared_key\"}" $ours }}
 - alert: CoatcheckKeyShared
-  expr: sum by (cluster) (increase(coatcheck_broker_cluster_keys_events_total{ {{- $ours }},event="shared_key"}[10m])) > 0
+  # Keys of a file are read once: their series begins with its only step, which `increase` does not see.
+  expr: >-
+    sum by (cluster) (increase({{ $shared }}[15m])) > 0
+    or (sum by (cluster) ({{ $shared }}) > 0 unless sum by (cluster) ({{ $shared }} offset 15m))
   severity: critical
   summary: One key is published by two clusters; whose token it signed cannot be told.
 - alert: CoatcheckRoleProblems
