@@ -131,6 +131,7 @@ function toDeps(options: AdminOptions): AdminDeps {
     findClusterState: (name) => findClusterState(name, { ...options, clusters: table.current() }),
     deaths: options.deaths,
     findLiveReport: options.liveness.findReport,
+    longReports: new Set(),
     ownCluster,
     findReceivers: options.findReceivers ?? (() => undefined),
     authorize: createAuthorize(authorizing),

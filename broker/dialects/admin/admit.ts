@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Request } from 'express';
 import { BrokerError } from '../../errors.ts';
 import { authorizeCaller, authorizeController, type Reach } from './authorization.ts';
-import { readJson } from './body.ts';
+import { MAX_BODY_BYTES, readJson } from './body.ts';
 import type { AdminCaller } from './caller.ts';
 import type { AdminDeps } from './deps.ts';
 import { toBrokerError } from './errors.ts';
@@ -16,6 +16,8 @@ export interface Progress {
   reach?: Reach;
   /** Of the cluster in the path, before its controller was authenticated: under keys that may change since. */
   keysGeneration?: number;
+  /** To be called when the request has ended. */
+  release?: () => void;
 }
 
 /**
@@ -35,6 +37,8 @@ export async function admit(
   progress.caller = await authenticate(request, deps);
   if (needs === 'controller') {
     progress.reach = authorizeController(progress.caller, name ?? '', deps.clusters);
+    if ((route.maxBodyBytes ?? 0) > MAX_BODY_BYTES)
+      progress.release = occupy(deps.longReports, name ?? '');
     return readJson(request, route.maxBodyBytes);
   }
   const query = toQuery(request);
@@ -48,6 +52,16 @@ export async function admit(
   if (!early) return route.body ? readJson(request, route.maxBodyBytes) : {};
   if ('error' in early) throw early.error;
   return early.body;
+}
+
+/** One at a time of each cluster: a controller that was taken over must not fill the memory that all clusters share. */
+function occupy(longReports: Set<string>, cluster: string): () => void {
+  if (longReports.has(cluster))
+    throw new BrokerError('too_many_requests', 'a complete set of this cluster is under way', {
+      retryAfterSeconds: 5,
+    });
+  longReports.add(cluster);
+  return () => void longReports.delete(cluster);
 }
 
 /** A right for one namespace alone can also be meant by the body; it is then read, and not yet looked into. */

@@ -57,6 +57,8 @@ export interface AdminDeps {
   readonly findClusterState: (name: string) => ClusterState;
   readonly deaths: Pick<DeathReports, 'reportDead' | 'reportLive'>;
   readonly findLiveReport: Liveness['findReport'];
+  /** Clusters whose complete set is just being read or taken. */
+  readonly longReports: Set<string>;
   readonly ownCluster: string;
   /** Undefined: nobody may ask about tokens. */
   readonly findReceivers: () => Pick<Receivers, 'isAbout'> | undefined;

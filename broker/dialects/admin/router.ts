@@ -65,6 +65,8 @@ async function serve(route: AdminRoute, exchange: Exchange): Promise<void> {
     const isRecorded = mayRecord(error, exchange);
     if (isRecorded) record(route, exchange, { ...progress, error });
     refuse(error, exchange, isRecorded);
+  } finally {
+    progress.release?.();
   }
 }
 

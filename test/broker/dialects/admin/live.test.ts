@@ -1,8 +1,10 @@
 // `/api/v1/clusters/{name}/live` over HTTP: whose word counts, each yes beside its near misses, and what a report must
 // look like. Two clusters state the same `iss`, as clusters made by one tool do.
+import { request as httpRequest } from 'node:http';
 import { expect } from 'chai';
 import { parseClusters } from '../../../../broker/identity/clusters.ts';
 import { type FakeIssuer, startIssuer } from '../../../support/issuer.ts';
+import { waitUntil } from '../../store/backends.ts';
 import { type AdminUnderTest, startAdmin } from './harness.ts';
 
 const POD = '6c1f8c0e-7b0a-4f6e-9a52-0d8a3c1b2e01';
@@ -73,6 +75,24 @@ describe('admin API: who lives in a cluster', () => {
     });
   const ofController = (issuer: FakeIssuer, change: object = {}) =>
     issuer.token({ ...CONTROLLER, audiences: CONTROL, ...change });
+
+  it('takes one complete set of a cluster at a time: each is megabytes in memory', async () => {
+    const first = startSlow(`${admin.broker.running.url}/api/v1/clusters/edge/live`, {
+      token: ofController(edge),
+      body: JSON.stringify(toSet()),
+    });
+    await first.isReading;
+    // Let in is it a moment after its head was read.
+    await waitUntil('it is let in', async () => {
+      const second = await ask('PUT', 'edge', ofController(edge));
+      return second.status === 429 && second.headers.get('retry-after') === '5';
+    });
+    expect((await ask('PUT', 'local', ofController(own))).status).to.equal(200);
+    expect((await ask('PATCH', 'edge', ofController(edge))).status).to.equal(200);
+    expect(await first.finish()).to.equal(200);
+    expect((await ask('PUT', 'edge', ofController(edge), {})).status).to.equal(400);
+    expect((await ask('PUT', 'edge', ofController(edge))).status).to.equal(200);
+  });
 
   const callers: readonly [
     what: string,
@@ -278,3 +298,31 @@ describe('admin API: who lives in a cluster', () => {
     expect((await ask('PATCH', 'local', other, toDeaths('somebody'))).status).to.equal(200);
   });
 });
+
+/** A report whose body comes when it is told to. */
+function startSlow(url: string, { token, body }: { token: string; body: string }) {
+  const request = httpRequest(url, {
+    method: 'PUT',
+    headers: {
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+      expect: '100-continue',
+    },
+  });
+  const isReading = new Promise<void>((resolve, reject) => {
+    request.once('continue', resolve).once('error', reject);
+  });
+  request.flushHeaders();
+  return {
+    isReading,
+    finish: () =>
+      new Promise<number>((resolve, reject) => {
+        request.once('error', reject);
+        request.once('response', (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        });
+        request.end(body);
+      }),
+  };
+}
