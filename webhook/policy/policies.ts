@@ -117,7 +117,7 @@ function toMatching(prefix: string): object {
         expression: `has(object.metadata.annotations) && object.metadata.annotations.exists(k, k.startsWith(${quoted(prefix)}) && k != ${quoted(`${prefix}status`)})`,
       },
       {
-        // The API server refuses token volumes on the kubelet's static pods, and lets nobody else make such pods.
+        // The API server refuses token volumes on such pods. Anybody may make one; a kubelet runs none that mirrors no file of its own.
         name: 'no-mirror-pod',
         expression: `!has(object.metadata.annotations) || !(${quoted(MIRROR_ANNOTATION)} in object.metadata.annotations)`,
       },
