@@ -209,6 +209,16 @@ describe('certificates from the chart', () => {
       { certificates: { caLifetimeSeconds: 31_000_000 } },
       'certificates.caLifetimeSeconds: must be at least four times',
     ],
+    [
+      'an authority of cert-manager that lives too short',
+      { certificates: { mode: 'cert-manager', caLifetimeSeconds: 31_000_000 } },
+      'certificates.caLifetimeSeconds: must be at least four times',
+    ],
+    [
+      'less than cert-manager can count',
+      { certificates: { mode: 'cert-manager', leafLifetimeSeconds: 10_799 } },
+      'certificates.leafLifetimeSeconds: cert-manager counts hours',
+    ],
     ['an unknown mode', { certificates: { mode: 'none' } }, '/certificates/mode'],
   ] as const) {
     it(`are refused with ${what}`, () => {

@@ -17,7 +17,10 @@ together is refused here.
 {{- fail (printf "%s.tls.secretName: is for certificates.mode provided; %s has Secrets of its own" . $mode) -}}
 {{- end -}}
 {{- end -}}
-{{- if and (eq $mode "controller") (lt (int64 $certificates.caLifetimeSeconds) (mul 4 (add (int64 $certificates.leafLifetimeSeconds) (int64 $certificates.caPublishSeconds)))) -}}
+{{- if and (eq $mode "cert-manager") (lt (int64 $certificates.leafLifetimeSeconds) 10800) -}}
+{{- fail "certificates.leafLifetimeSeconds: cert-manager counts hours here, and renews with a third of the life left: at least 10800" -}}
+{{- end -}}
+{{- if and (ne $mode "provided") (lt (int64 $certificates.caLifetimeSeconds) (mul 4 (add (int64 $certificates.leafLifetimeSeconds) (int64 $certificates.caPublishSeconds)))) -}}
 {{- fail "certificates.caLifetimeSeconds: must be at least four times leafLifetimeSeconds and caPublishSeconds together" -}}
 {{- end -}}
 {{- end -}}
