@@ -38,6 +38,8 @@ export interface DeathReportsDeps {
   /** As in {@link LivenessOptions}. */
   readonly keepSeconds: number;
   readonly alarmSeconds: number;
+  /** How many wait while the store is away; {@link MAX_UNSAVED} unless stated. */
+  readonly maxUnsaved?: number;
   readonly metrics: Pick<Metrics, 'countDeaths'>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -51,7 +53,7 @@ const OVERLAP_SECONDS = 600;
 const MAX_UNSAVED = 100_000;
 
 export function createDeathReports(deps: DeathReportsDeps): DeathReports {
-  const { liveness, store, clock, log } = deps;
+  const { liveness, store, clock, log, maxUnsaved = MAX_UNSAVED } = deps;
   const stopping = new AbortController();
   // Of writes that failed: they hold here, and are written with the next report or in the next round.
   const unsaved = new Map<string, StoredDeath>();
@@ -67,16 +69,22 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
     deps.metrics.countDeaths(cluster, dead);
   }
 
+  /** They hold here all the same; the next complete set says them to whoever asks the store. */
+  function forgetOldest(): void {
+    for (const key of unsaved.keys()) {
+      if (unsaved.size <= maxUnsaved) break;
+      unsaved.delete(key);
+    }
+  }
+
   async function save(deaths: readonly StoredDeath[]): Promise<void> {
     if (!store) return;
     for (const death of deaths) unsaved.set(toKey(death), death);
-    // They hold here all the same; the next complete set says them to whoever asks the store.
-    for (const key of unsaved.keys()) {
-      if (unsaved.size <= MAX_UNSAVED) break;
-      unsaved.delete(key);
-    }
     const all = [...unsaved.values()];
-    const added = await store.deaths.add(all);
+    const added = await store.deaths.add(all).catch((error: unknown) => {
+      forgetOldest();
+      throw error;
+    });
     for (const death of all) unsaved.delete(toKey(death));
     // By the replica that stored it first, and by no other.
     revoking = revoking.then(() => revoke(added));
