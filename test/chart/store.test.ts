@@ -57,7 +57,7 @@ describe('the store from the chart', () => {
     expect(contextOf(own)).to.include({ fsGroup: 7 });
     expect(contextOf(toValues({ type: 'none' }))).to.not.have.property('fsGroup');
   });
-  it('is in the pod for a try, which the notes warn of', () => {
+  it('is in the pod for a try', () => {
     const values = toValues({ persistence: { enabled: false } });
     expect(volumeOf(renderChart(values))).to.deep.equal({ name: 'store', emptyDir: {} });
   });

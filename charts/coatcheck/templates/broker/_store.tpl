@@ -42,6 +42,24 @@ ATTENTION: this cluster has no default StorageClass, so the volume stays Pending
 {{- end }}
 {{- end -}}
 
+{{/* For the notes: the Secrets that somebody must bring, where certificates are none of them. */}}
+{{- define "coatcheck.broughtNote" -}}
+{{- $broker := .Values.broker -}}
+{{- if $broker.enabled -}}
+{{- if $broker.keyEncryption.secretName }}
+   The broker needs the Secret {{ $broker.keyEncryption.secretName }}: keys that seal the signing keys in the store.
+{{- else if not (include "coatcheck.generatedKey" .) }}
+   The broker needs the Secret {{ include "coatcheck.signingKeysSecret" . }}: private keys that sign client tokens, one per entry.
+{{- end }}
+{{- if eq $broker.store.type "postgres" }}
+   The broker needs the Secret {{ $broker.store.postgres.secretName }}, {{ $broker.store.postgres.secretKey }}: the URL of the database.
+{{- end }}
+{{- with $broker.bootstrapToken.secretName }}
+   The broker needs the Secret {{ . }}: the token of the first administrator.
+{{- end }}
+{{- end -}}
+{{- end -}}
+
 {{- define "coatcheck.storeVariables" -}}
 {{- $broker := .Values.broker -}}
 {{- $store := $broker.store -}}
