@@ -77,6 +77,9 @@ describe('the notes of the chart', () => {
   it('warn of a store that ends with its pod, and say nothing of the kind of one that does not', () => {
     const usual = render({});
     expect(usual).to.include('on the volume coatcheck-store');
+    expect(usual).to.match(
+      /Back up the volume,\nand apart from it the Secret coatcheck-certificates/,
+    );
     expect(usual).to.not.include('WARNING');
     const values = { broker: { store: { persistence: { enabled: false } } } };
     expect(render(values)).to.include("WARNING: state is in the broker's pod");

@@ -1,5 +1,4 @@
-// The store of the broker in the chart: what each kind mounts, how it is replaced, who may be reached, and what the notes
-// say of it.
+// The store of the broker in the chart: what each kind mounts, how it is replaced, who may be reached.
 import { expect } from 'chai';
 import {
   type Manifest,
