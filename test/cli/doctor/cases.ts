@@ -392,6 +392,16 @@ export const CASES: readonly Case[] = [
     mend: "--set 'cluster.issuers={https://kubernetes.default.svc.cluster.local/}'",
   },
   {
+    name: 'an issuer that is none for a shell',
+    spoil: ({ paths }) =>
+      void paths.set('/.well-known/openid-configuration', {
+        status: 200,
+        body: { issuer: "https://x'; touch /tmp/x; '" },
+      }),
+    rows: [['issuer', 'problem', 'and the broker believes']],
+    mend: 'write it into cluster.issuers of your values file',
+  },
+  {
     name: 'an API server without discovery document',
     spoil: ({ paths }) =>
       void paths.set('/.well-known/openid-configuration', { status: 404, body: 'no' }),

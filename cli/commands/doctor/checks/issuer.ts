@@ -51,9 +51,17 @@ export async function checkIssuer(
       about: entry.name ?? 'own cluster',
       seen: `the API server issues as ${issuer}, and the broker believes ${trusted.join(', ') || 'nobody'}`,
       means: 'every exchange is refused with token_issuer',
-      mend: `helm upgrade --set 'cluster.issuers={${issuer}}' (beside the old one while tokens of both live)`,
+      mend: toMend(issuer),
     },
   ];
+}
+
+/** The issuer is the API server's to choose: what a shell or helm would take for more than a text stays out of a command. */
+function toMend(issuer: string): string {
+  const meanwhile = 'beside the old one while tokens of both live';
+  return /^[\w:/.~@%+-]+$/.test(issuer)
+    ? `helm upgrade --set 'cluster.issuers={${issuer}}' (${meanwhile})`
+    : `write it into cluster.issuers of your values file, ${meanwhile}`;
 }
 
 /** @throws MissingRight, Unreadable */
