@@ -125,6 +125,8 @@ export function findCertificateEnd(cert: string): number {
   return leaf === undefined ? 0 : new X509Certificate(leaf).validToDate.getTime() / 1000;
 }
 
+const SERVING = ['cert', 'key', 'clientCa'] as const;
+
 export interface WatchOptions {
   readonly settings: FileSettings & Pick<WebhookSettings, 'reloadSeconds'>;
   readonly initial: Files;
@@ -155,18 +157,27 @@ export function watchFiles(options: WatchOptions): FileWatch {
     if (text !== '') metrics.countReload(what, 'refused');
     if (text !== '' && text !== told[what])
       log.warn({ what, problems }, 'files changed but cannot be used; the last good ones stay');
-    told[what] = text;
+    if (text !== '') told[what] = text;
     return text === '';
+  };
+  const isNew = (
+    what: keyof typeof told,
+    problems: readonly string[],
+    isOther: boolean,
+  ): boolean => {
+    if (!isUsable(what, problems)) return false;
+    // Told again from here on; not before, for what is new may yet be refused by the listener.
+    if (!isOther) told[what] = '';
+    return isOther;
   };
   const check = async (): Promise<void> => {
     const servingProblems: string[] = [];
     const caProblems: string[] = [];
     const serving = await readServing(settings, servingProblems);
     const brokerCa = await findBrokerCa(settings.brokerCaFile, caProblems);
-    const isNewServing =
-      isUsable('certificate', servingProblems) &&
-      (['cert', 'key', 'clientCa'] as const).some((name) => serving[name] !== current[name]);
-    const isNewCa = isUsable('broker_ca', caProblems) && brokerCa !== current.brokerCa;
+    const isServingOther = SERVING.some((name) => serving[name] !== current[name]);
+    const isNewServing = isNew('certificate', servingProblems, isServingOther);
+    const isNewCa = isNew('broker_ca', caProblems, brokerCa !== current.brokerCa);
     if (!isNewServing && !isNewCa) return;
     const next = {
       ...current,
