@@ -49,6 +49,11 @@ await runTiers('test-cluster', [
     specs: ['test/images/**/*.test.ts'],
   },
   {
+    // Tens of thousands of requests at one broker process. It needs no cluster, and stands here for the time it takes.
+    name: 'load',
+    specs: ['test/load/**/*.test.ts'],
+  },
+  {
     name: 'cluster',
     group: 'beside the cluster',
     specs: ['test/cluster/!(node-*)/**/*.test.ts'],

@@ -34,15 +34,8 @@ await runTiers('test', [
     group: 'processes',
   },
   {
-    // Tens of thousands of requests at one broker process; what is beside it must not measure times.
-    name: 'load',
-    specs: toSpecs('load'),
-    group: 'last',
-  },
-  {
     // What we pack by hand is read by the programs that others use.
     name: 'images',
-    group: 'last',
     specs: ['test/scripts/**/*.test.ts'],
     findLack: () => {
       const missing = ['tar', 'ldd'].filter((name) => findOnPath(name) === undefined);

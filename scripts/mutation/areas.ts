@@ -60,14 +60,21 @@ export const PARTS: readonly Part[] = [
     'test/attacks/oidc.test.ts',
     'test/attacks/times.test.ts',
   ]),
-  toIdentity('keys', '{cluster-keys,fetch,jwks,key-sources,keys,limiter}', [
-    'test/broker/identity/fetch.test.ts',
-    'test/broker/identity/keys.test.ts',
-    'test/broker/identity/limiter.test.ts',
-    'test/attacks/issuer.test.ts',
-    'test/attacks/keys.test.ts',
-    'test/attacks/oidc.test.ts',
-  ]),
+  toIdentity(
+    'keys',
+    '{cluster-keys,fair-queue,fetch,first-key-set,jwks,key-set,key-sources,keys,limiter,pushed-keys}',
+    [
+      'test/broker/identity/fetch.test.ts',
+      'test/broker/identity/changing-table.test.ts',
+      'test/broker/identity/fair-queue.test.ts',
+      'test/broker/identity/key-set.test.ts',
+      'test/broker/identity/keys.test.ts',
+      'test/broker/identity/limiter.test.ts',
+      'test/attacks/issuer.test.ts',
+      'test/attacks/keys.test.ts',
+      'test/attacks/oidc.test.ts',
+    ],
+  ),
   toIdentity('reviews', '{liveness,review-answer,review-cache,reviewer,validate}', [
     'test/broker/identity/liveness.test.ts',
     'test/broker/identity/review.test.ts',
@@ -75,11 +82,17 @@ export const PARTS: readonly Part[] = [
     'test/broker/identity/review-cache.test.ts',
     'test/attacks/review.test.ts',
   ]),
-  toIdentity('table', '{address,cluster-review,clusters,oidc-issuer}', [
-    'test/broker/identity/clusters.test.ts',
-    'test/broker/identity/oidc-issuer.test.ts',
-    'test/broker/identity/oidc-keys.test.ts',
-  ]),
+  toIdentity(
+    'table',
+    '{address,cluster-review,cluster-table,clusters,oidc-issuer,registered-entry}',
+    [
+      'test/broker/identity/cluster-table.test.ts',
+      'test/broker/identity/clusters.test.ts',
+      'test/broker/identity/oidc-issuer.test.ts',
+      'test/broker/identity/oidc-keys.test.ts',
+      'test/broker/identity/registered-entry.test.ts',
+    ],
+  ),
   toRoles('documents', '{claim-names,duration,limits,role,schema,subject-schema,token-schema}', [
     'test/broker/roles/schema.test.ts',
     'test/broker/roles/schema-edges.test.ts',
@@ -93,7 +106,7 @@ export const PARTS: readonly Part[] = [
     'test/broker/roles/resolve-told.test.ts',
     'test/broker/roles/lint.test.ts',
   ]),
-  toRoles('overlaps', '{lint,overlap,registry,report,source}', [
+  toRoles('overlaps', '{lint,of-cluster,overlap,registry,report,source}', [
     'test/broker/roles/report.test.ts',
     'test/broker/roles/lint.test.ts',
     'test/broker/roles/registry.test.ts',
