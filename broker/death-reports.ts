@@ -132,6 +132,8 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
       await clock.sleep(ROUND_MS, stopping.signal).catch(() => undefined);
       if (stopping.signal.aborted) return;
       alarm();
+      const there = new Set(deps.findClusters());
+      liveness.sweep((name) => there.has(name));
       try {
         if (unsaved.size > 0) await save([]);
         await readStored();

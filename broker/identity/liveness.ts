@@ -53,6 +53,8 @@ export interface Liveness {
   replaceLive(cluster: string, set: LiveSet): readonly Dead[] | undefined;
   /** Undefined for a cluster that never reported. */
   findReport(cluster: string): LiveReport | undefined;
+  /** Forgets of clusters that are gone what can be about no token any more. */
+  sweep(isThere: (cluster: string) => boolean): void;
   /** How many dead are remembered. */
   countDead(cluster: string): number;
 }
@@ -192,6 +194,15 @@ export function createLiveness(options: LivenessOptions): Liveness {
           serviceAccounts: living.uids.ServiceAccount.size,
         }
       );
+    },
+    sweep: (isThere) => {
+      for (const [cluster, state] of states) {
+        if (isThere(cluster)) continue;
+        forget(state);
+        const { dead, living } = state;
+        if (living && clock.now() >= living.receivedAt + keepMs) delete state.living;
+        if (!state.living && KINDS.every((kind) => dead[kind].size === 0)) states.delete(cluster);
+      }
     },
     countDead: (cluster) => {
       const { dead } = states.get(cluster) ?? {};

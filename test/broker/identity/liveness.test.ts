@@ -156,6 +156,27 @@ describe('liveness', () => {
   const reportLive = (pods: readonly string[], serviceAccounts = ['sa-1'], takenAt = NOW_MS) =>
     liveness.replaceLive('local', { takenAt, pods, serviceAccounts });
 
+  it('forgets clusters that are gone once no token can be left of them, and no others', async () => {
+    const set = { takenAt: NOW_MS, pods: ['pod-2'], serviceAccounts: ['sa-1'] };
+    for (const cluster of ['gone', 'there']) {
+      liveness.replaceLive(cluster, set);
+      liveness.addDead(cluster, [toDead('pod-9')]);
+    }
+    const sweep = () => liveness.sweep((cluster) => cluster === 'there');
+    const toState = (cluster: string) => [
+      liveness.findReport(cluster)?.pods,
+      liveness.countDead(cluster),
+      liveness.findDeath(toWorkload({ cluster }), NOW - SKEW_SECONDS - 1)?.how,
+    ];
+    await clock.advance(KEEP_SECONDS * 1000 - 1);
+    sweep();
+    expect(toState('gone')).to.deep.equal([1, 1, 'absent']);
+    await clock.advance(1);
+    sweep();
+    expect(toState('gone')).to.deep.equal([undefined, 0, undefined]);
+    expect(toState('there')).to.deep.equal([1, 1, 'absent']);
+  });
+
   it('knows of nobody who died in a cluster that never reported', () => {
     expect(isDead()).to.equal(false);
     expect(liveness.findReport('local')).to.equal(undefined);
