@@ -5,8 +5,8 @@ import type { Clock } from '../common/clock.ts';
 export interface Buckets {
   /** Whether nothing is left for this key at the moment. */
   isEmpty(key: string): boolean;
-  /** Takes one, also where none is left. */
-  take(key: string): void;
+  /** Takes one, or so many, also where none is left. */
+  take(key: string, count?: number): void;
   /** Until there is one again; 0 where there is. */
   secondsUntilNext(key: string): number;
   readonly size: number;
@@ -42,9 +42,9 @@ export function createBuckets(options: BucketsOptions): Buckets {
       return fullAt.size;
     },
     isEmpty,
-    take: (key) => {
+    take: (key, count = 1) => {
       if (isOff) return;
-      const takenMs = Math.min(burstMs + stepMs, toTakenMs(key) + stepMs);
+      const takenMs = Math.min(burstMs + stepMs, toTakenMs(key) + count * stepMs);
       fullAt.delete(key);
       fullAt.set(key, clock.now() + takenMs);
       const [oldest] = fullAt.keys();

@@ -3,6 +3,8 @@
 import { type Clock, nowSeconds } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import { toSetInPieces } from './breathe.ts';
+import { createBuckets } from './buckets.ts';
+import { BrokerError } from './errors.ts';
 import type { Dead, Liveness, LiveSet } from './identity/liveness.ts';
 import type { Validator } from './identity/validate.ts';
 import type { Metrics } from './metrics.ts';
@@ -15,6 +17,7 @@ export interface DeathReports {
   /**
    * Holds on this replica from before it resolves; when it resolved, also after a restart. Resolves to how many were news.
    * @throws StoreError unavailable: it holds here, and is not stored yet
+   * @throws BrokerError too_many_requests: the cluster told of too many; nothing holds
    */
   reportDead(cluster: string, dead: readonly ReportedDead[]): Promise<number>;
   /**
@@ -45,6 +48,14 @@ export interface DeathReportsDeps {
   readonly log: Logger;
 }
 
+/**
+ * What one cluster may have told as news: the largest loses everything at once, and then so many pods a second for ever. Each
+ * is a row for as long as it is remembered, and whoever took over a controller must not fill the store that all share.
+ */
+export const DEATHS_PER_SECOND = 50;
+const DEATHS_AT_ONCE = 250_000;
+const MAX_CLUSTERS = 2000;
+
 /** A safety net, as the mirror has one; and the pace of the alarm. */
 const ROUND_MS = 60_000;
 /** Replicas' clocks differ, and a slow write is seen late. */
@@ -61,6 +72,21 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
   let running: Promise<unknown> = Promise.resolve();
   let revoking: Promise<void> = Promise.resolve();
   const alarm = createAlarm(deps);
+  const told = createBuckets({
+    perSecond: DEATHS_PER_SECOND,
+    burstSeconds: DEATHS_AT_ONCE / DEATHS_PER_SECOND,
+    maxKeys: MAX_CLUSTERS,
+    clock,
+  });
+
+  function checkPace(cluster: string): void {
+    if (!told.isEmpty(cluster)) return;
+    throw new BrokerError(
+      'too_many_requests',
+      `cluster ${cluster} reported more than ${DEATHS_AT_ONCE} deaths, and goes on with more than ${DEATHS_PER_SECOND} a second`,
+      { retryAfterSeconds: Math.max(1, Math.ceil(told.secondsUntilNext(cluster))) },
+    );
+  }
 
   /** From now on nobody here believes them. */
   function bury(cluster: string, dead: readonly Dead[]): void {
@@ -157,6 +183,7 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
 
   return {
     reportDead: async (cluster, dead) => {
+      checkPace(cluster);
       const now = clock.now();
       const reported = dead.map(({ kind, uid, diedAt }) => ({
         kind,
@@ -165,17 +192,20 @@ export function createDeathReports(deps: DeathReportsDeps): DeathReports {
         reportedAt: now,
       }));
       const news = liveness.addDead(cluster, reported);
+      told.take(cluster, news.length);
       bury(cluster, news);
       // All of them: what is known here may not be stored, where the call before failed.
       await save(reported.map((one) => toStored(cluster, one)));
       return news.length;
     },
     reportLive: async (cluster, set) => {
+      checkPace(cluster);
       // In pieces what takes long, at once what must not be seen half done.
       const pods = await toSetInPieces([...set.pods]);
       const serviceAccounts = await toSetInPieces([...set.serviceAccounts]);
       const gone = liveness.replaceLive(cluster, { ...set, pods, serviceAccounts });
       if (!gone) return undefined;
+      told.take(cluster, gone.length);
       bury(cluster, gone);
       await save(gone.map((one) => toStored(cluster, one)));
       return gone.length;

@@ -1,7 +1,8 @@
 // What reports of deaths do with a store that answers, and with one that is away: nobody is left out of it who could have
 // been written, and what waits is bounded.
 import { expect } from 'chai';
-import { createDeathReports } from '../../broker/death-reports.ts';
+import { createDeathReports, DEATHS_PER_SECOND } from '../../broker/death-reports.ts';
+import { BrokerError } from '../../broker/errors.ts';
 import { createLiveness } from '../../broker/identity/liveness.ts';
 import { type StoredDeath, StoreError } from '../../broker/store/store.ts';
 import { createLogger } from '../../common/log.ts';
@@ -21,7 +22,7 @@ function setUp() {
       deaths: {
         add: async (deaths) => {
           if (state.isAway) return refuse();
-          written.push(...deaths);
+          for (const death of deaths) written.push(death);
           return [];
         },
         list: () => Promise.resolve([]),
@@ -39,13 +40,13 @@ function setUp() {
     clock,
     log: createLogger({ level: 'error', process: 't', stream: { write: () => undefined } }),
   });
-  const toDead = (count: number) =>
+  const toDead = (count: number, first = 0) =>
     Array.from({ length: count }, (_, i) => ({
       kind: 'Pod' as const,
-      uid: `pod-${i}`,
+      uid: `pod-${first + i}`,
       diedAt: clock.now(),
     }));
-  return { reports, state, written, toDead };
+  return { clock, reports, state, written, toDead };
 }
 
 describe('reports of deaths', () => {
@@ -64,5 +65,28 @@ describe('reports of deaths', () => {
     await reports.reportDead('edge', [{ kind: 'Pod', uid: 'last', diedAt: 0 }]);
     expect(written).to.have.length(MAX_UNSAVED + 1);
     expect([written[0]?.uid, written.at(-1)?.uid]).to.deep.equal(['pod-10', 'last']);
+  });
+
+  it('are taken of a whole large cluster at once, and then at a pace, so that no cluster fills the store', async () => {
+    const { clock, reports, written, toDead } = setUp();
+    await reports.reportDead('edge', toDead(250_000));
+    const more = toDead(DEATHS_PER_SECOND, 300_000);
+    const refusal = await reports.reportDead('edge', more).catch((error: unknown) => error);
+    expect(refusal).to.be.instanceOf(BrokerError).with.property('reason', 'too_many_requests');
+    const takenAt = clock.now();
+    const set = { takenAt, pods: new Set(['x']), serviceAccounts: new Set(['y']) };
+    const other = await reports.reportLive('edge', set).catch((error: unknown) => error);
+    expect(other).to.be.instanceOf(BrokerError).with.property('reason', 'too_many_requests');
+    expect(written).to.have.length(250_000);
+    // Another cluster is not held back by it.
+    expect(await reports.reportDead('west', more)).to.equal(DEATHS_PER_SECOND);
+    await clock.advance(1000);
+    expect(await reports.reportDead('edge', more)).to.equal(DEATHS_PER_SECOND);
+  });
+
+  it('do not count again where they are told again', async () => {
+    const { reports, toDead } = setUp();
+    for (let time = 0; time < 3; time++)
+      expect(await reports.reportDead('edge', toDead(100_000))).to.equal(time === 0 ? 100_000 : 0);
   });
 });

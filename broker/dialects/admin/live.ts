@@ -20,7 +20,7 @@ const put = defineRoute({
   operation: 'replaceLive',
   summary: 'Takes the complete set of what lives in the cluster',
   description:
-    'A token that was issued before `takenAt` and names a uid that is not among these is refused. `takenAt` is the time before the list was asked for. 409 where a later set is known. Up to 8 MiB.',
+    'A token that was issued before `takenAt` and names a uid that is not among these is refused. `takenAt` is the time before the list was asked for. 409 where a later set is known; 429 while another set of the cluster is read, or where it told of too many deaths. Up to 8 MiB.',
   needs: 'controller',
   audited: true,
   needsStore: false,
@@ -53,7 +53,7 @@ const patch = defineRoute({
   operation: 'reportDead',
   summary: 'Takes pods and ServiceAccounts that died',
   description:
-    'Their tokens are refused on this replica before the answer, on the others by the store. A uid that died stays dead.',
+    'Their tokens are refused on this replica before the answer, on the others by the store. A uid that died stays dead. 429 where a cluster told of more than 250,000 and goes on with more than 50 a second.',
   needs: 'controller',
   audited: true,
   needsStore: false,
