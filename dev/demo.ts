@@ -17,7 +17,7 @@ import { LocalPod, type MutatedPod, type ProjectedToken } from './demo/kubelet.t
 import { renderAdditions } from './demo/pod-text.ts';
 import { type BuiltProgram, buildExchange } from './demo/program.ts';
 import { createScreen, type Screen } from './demo/screen.ts';
-import { DEMO_ISSUER, type Stage, setStage } from './demo/stage.ts';
+import { DEMO_ISSUER, DEMO_MAX_TOKEN_TTL_SECONDS, type Stage, setStage } from './demo/stage.ts';
 import { abbreviate, decodeToken, renderClaims } from './demo/token-text.ts';
 import { DEMO_ROLES } from './roles.ts';
 
@@ -200,6 +200,8 @@ async function explain(stage: Stage, tokens: readonly ProjectedToken[]): Promise
     stage.clustersFile,
     '--roles',
     stage.rolesFolder,
+    '--max-token-ttl-seconds',
+    String(DEMO_MAX_TOKEN_TTL_SECONDS),
   ];
   const io = { stdout: write, stderr: write, stdin: () => Promise.resolve(''), environment: {} };
   const code = await explainCommand.run(args, io);

@@ -21,6 +21,9 @@ import { DEMO_ROLES } from '../roles.ts';
 /** What a broker installed by the chart would call itself. */
 export const DEMO_ISSUER = 'https://coatcheck-broker.coatcheck.svc';
 
+/** Of the broker, and of `coatcheck explain`, which is to decide as it does. */
+export const DEMO_MAX_TOKEN_TTL_SECONDS = 3600;
+
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
 const DAY_MS = 86_400_000;
 
@@ -145,7 +148,7 @@ async function startDemoBroker(files: Files, stops: (() => Promise<unknown>)[]):
     clusters: readClusters(files.clusters),
     rolesPath: files.roles,
     keys,
-    maxTokenTtlSeconds: 3600,
+    maxTokenTtlSeconds: DEMO_MAX_TOKEN_TTL_SECONDS,
     clock: systemClock,
     log: createFileLogger(files, 'broker'),
     auditStream: destination({ dest: openSync(files.audit, 'a'), sync: true }),

@@ -54,6 +54,11 @@ describe('make demo', () => {
     },
     { name: 'shows the decision', shows: /decision +allowed by role payments-checkout/ },
     {
+      name: 'explains with the ceiling of the broker',
+      // An hour, as the role's own.
+      shows: /maxTtl {2}([-\d]+T[\d:]+Z)\n +ceiling \1\n/,
+    },
+    {
       name: 'shows what the developer of a refused pod sees',
       shows:
         /coatcheck-exchange {2}terminated, exit code 1\n +coatcheck: no token for audience payments for ServiceAccount shop\/reports/,
