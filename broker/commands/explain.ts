@@ -99,9 +99,14 @@ export const command: Command = {
   help: () => `coatcheck explain --token-file FILE --clusters-file FILE --roles PATH [flags]
 
 Decides as the broker would and shows every rule it tried and the first thing that failed. Nothing is issued and the
-token is never printed. Inside the broker's pod the broker's own variables are used, so --token-file is enough:
+token is never printed. Roles are those of files alone; where there are TokenRoles or roles of the API, ask the
+broker about a pod: coatcheck explain pod --help.
 
   kubectl create token checkout --audience payments | coatcheck explain --token-file - --clusters-file c.yaml --roles roles/
+
+Inside the broker's pod the broker's own variables are used, so --token-file is enough:
+
+  … | kubectl -n auth exec -i deploy/coatcheck-broker -- /usr/bin/node /coatcheck/coatcheck.mjs explain --token-file -
 
 Exit codes: 0 allowed, 1 denied or not decided, 2 used wrongly.
 
