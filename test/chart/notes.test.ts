@@ -81,7 +81,11 @@ describe('the notes of the chart', () => {
       /Back up the volume,\nand apart from it the Secret coatcheck-certificates/,
     );
     expect(usual).to.not.include('WARNING');
-    const values = { broker: { store: { persistence: { enabled: false } } } };
-    expect(render(values)).to.include("WARNING: state is in the broker's pod");
+    const store = { persistence: { enabled: false } };
+    const warned = render({ broker: { store } });
+    expect(warned).to.include("WARNING: state is in the broker's pod");
+    expect(warned).to.match(/The signing keys\nend with it, too/);
+    const signingKeys = { secretName: 'mine' };
+    expect(render({ broker: { store, signingKeys } })).to.not.include('end with it, too');
   });
 });
