@@ -21,7 +21,8 @@ ${images.join('\n')}
 What this machine serves at ${node.address} is reached from pods. Try:
   kubectl get nodes -o wide
   kubectl run -it --rm try --image=${node.images['test-shell']} --image-pull-policy=Never -- sh
-  npx coatcheck inject -f pod.yaml | kubectl apply -f -
+  helm install coatcheck charts/coatcheck -n auth --create-namespace \\
+    --set image.repository=localhost/coatcheck,broker.store.persistence.enabled=false
 `);
 }
 const { status } = spawnSync(command, args, {
