@@ -35,7 +35,8 @@ export async function checkStore({
       {
         state: 'warning',
         seen: 'sqlite in the pod itself',
-        means: 'tokens, revocations, roles of the API and the signing keys that it keeps end with the pod',
+        means:
+          'tokens, revocations, roles of the API and the signing keys that it keeps end with the pod',
         mend: 'broker.store.persistence.enabled=true, or PostgreSQL',
       },
     ];
