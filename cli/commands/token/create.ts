@@ -14,14 +14,14 @@ export const command = defineApiCommand({
   about: `Makes a token by name and prints it alone on standard output; everything else goes to standard error. The broker keeps
 its hash: nobody can show it again. You can give away only policies that you hold yourself.
 
-  coatcheck token create --name ci-roles --policy coatcheck:roles:write --ttl 30d --out ci.token
+  coatcheck token create --name ci-roles --policy coatcheck:roles:write --ttl 720h --out ci.token
   coatcheck token create --name legacy-job --audience payments --scope payments:read --ttl 12h`,
   needs: toNeeds('tokens', 'create'),
   table: {
     name: text({ flagOnly: true, doc: 'What people call it; unique among the live static tokens' }),
     ttl: text({
       flagOnly: true,
-      doc: 'How long it lives: 12h, 30d; at most what the broker allows',
+      doc: 'How long it lives: 12h, 1h30m, seconds; at most what the broker allows',
     }),
     audience: optional(
       text({ flagOnly: true, doc: 'For whom it is; without one it opens only the broker itself' }),
