@@ -34,7 +34,7 @@ export interface KubeClient {
    */
   post(path: string, body: object, within?: number): Promise<string>;
   /**
-   * @param reading what to `Accept` (JSON unless set); a bound on the answer instead of the client's
+   * @param reading what to `Accept` (JSON unless set); a bound on the answer instead of the client's; who wants its time
    * @returns the body of a 200
    * @throws KubeError
    */
@@ -71,6 +71,8 @@ export interface KubeClient {
 export interface KubeReading {
   readonly accept?: string;
   readonly maxBytes?: number;
+  /** Is told the server's time of day with the answer, milliseconds since the epoch; not where the answer has none. */
+  readonly onDate?: (time: number) => void;
 }
 
 export const KUBE_TIMEOUT_MS = 5000;
@@ -147,8 +149,8 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
       const endsAt = within === undefined ? undefined : performance.now() + within;
       return ask({ method: 'POST', path, text, type: JSON_TYPE, endsAt }, toText());
     },
-    get: (path, { accept, maxBytes } = {}) =>
-      ask({ method: 'GET', path, ...(accept && { accept }) }, toText(maxBytes)),
+    get: (path, { accept, maxBytes, onDate } = {}) =>
+      ask({ method: 'GET', path, ...(accept && { accept }) }, tellDate(toText(maxBytes), onDate)),
     patch: (path, body) =>
       ask({ method: 'PATCH', path, text: JSON.stringify(body), type: MERGE_PATCH_TYPE }, toText()),
     put: (path, body) =>
@@ -275,6 +277,15 @@ function createTextReader(maxBytes: number): ReadAnswer<string> {
     });
     response.on('error', fail);
     response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+  };
+}
+
+function tellDate<T>(read: ReadAnswer<T>, onDate: KubeReading['onDate']): ReadAnswer<T> {
+  if (!onDate) return read;
+  return (response, settle) => {
+    const time = Date.parse(response.headers.date ?? '');
+    if (!Number.isNaN(time)) onDate(time);
+    read(response, settle);
   };
 }
 

@@ -13,8 +13,8 @@ export interface CertificateMetrics {
   forget(): void;
 }
 
-/** Reading and writing the Secret, stating the API server's bundle, and the authority's own loss. */
-export const STEPS = ['read', 'write', 'inject', 'lost'] as const;
+/** Reading and writing the Secret, stating the API server's bundle, the authority's own loss, and a clock not to go by. */
+export const STEPS = ['read', 'write', 'inject', 'lost', 'clock'] as const;
 const CERTIFICATES = ['ca', 'webhook', 'broker'] as const;
 
 export function createCertificateMetrics(registry: Registry): CertificateMetrics {
@@ -33,7 +33,7 @@ export function createCertificateMetrics(registry: Registry): CertificateMetrics
   });
   const failures = new Counter({
     name: 'coatcheck_controller_certificate_failures_total',
-    help: 'What went wrong with certificates: reading or writing their Secret, telling the API server (inject), an authority or its key that was lost',
+    help: "What went wrong with certificates: reading or writing their Secret, telling the API server (inject), an authority or its key that was lost, a clock that differs from the API server's",
     labelNames: ['step'],
     registers,
   });

@@ -6,6 +6,7 @@ import type { KubeClient } from '../../common/kube/client.ts';
 import { KubeError } from '../../common/kube/error.ts';
 import type { Logger } from '../../common/log.ts';
 import type { CertificateMetrics } from './certificate-metrics.ts';
+import { findClockTrouble } from './clock-check.ts';
 import { findMissingKey, type KeyKind } from './generated-keys.ts';
 import { OWNED, type Teller } from './notes.ts';
 import { type Plan, type Policy, planCertificates } from './plan.ts';
@@ -94,10 +95,23 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
     else log.error({ err: error, step }, PROBLEMS[step]);
   }
 
-  function planOf({ text, isRotationAsked }: StoredSecret): Plan | undefined {
+  /** What stands there stays in use, also by us; each state of the clock is said once. */
+  function isClockWrong({ readAt, uid }: StoredSecret, now: number): boolean {
+    const trouble = findClockTrouble(now, readAt);
+    if (trouble === undefined || readAt === undefined) {
+      if (troubles.delete('clock')) log.info({ step: 'clock' }, 'certificates are kept again');
+      return false;
+    }
+    metrics.countFailure('clock');
+    if (troubles.get('clock') !== trouble) teller.tellClock({ trouble, here: now, readAt, uid });
+    troubles.set('clock', trouble);
+    return true;
+  }
+
+  function planOf({ text, isRotationAsked }: StoredSecret, now: number): Plan | undefined {
     if (!keepsCertificates) return undefined;
     const isInjected = registration === undefined || injected === text['ca.crt'];
-    return planCertificates(text, { now: wallClock.now(), isRotationAsked, isInjected }, policy);
+    return planCertificates(text, { now, isRotationAsked, isInjected }, policy);
   }
 
   /** @returns undefined where there is nothing to write, or it was written */
@@ -123,7 +137,13 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
       stored = await secret.read();
     });
     if (!stored) return 'failed';
-    const plan = planOf(stored);
+    // One reading of the clock for both: it may be set in between.
+    const now = wallClock.now();
+    if (keepsCertificates && isClockWrong(stored, now)) {
+      await writeCaFile(stored.text['ca.crt']);
+      return 'failed';
+    }
+    const plan = planOf(stored, now);
     const trouble = await store(stored, plan);
     if (trouble) return trouble;
     if (!plan) return 'done';
@@ -141,8 +161,8 @@ export function createCertificateKeeper(options: KeeperOptions): CertificateKeep
     isRotationWaiting = isWaiting;
   }
 
-  async function writeCaFile(bundle: string): Promise<void> {
-    if (caFile === undefined || written === bundle) return;
+  async function writeCaFile(bundle = ''): Promise<void> {
+    if (caFile === undefined || bundle === '' || written === bundle) return;
     await writeFile(caFile, bundle);
     written = bundle;
   }

@@ -9,6 +9,15 @@ export interface Teller {
   tell(notes: readonly Note[], uid: string): void;
   /** The API server's bundle is somebody else's. */
   tellOwned(owners: readonly string[], uid: string): void;
+  tellClock(clock: ClockTrouble): void;
+}
+
+/** Times of day, milliseconds since the epoch; `uid` of the Secret. */
+export interface ClockTrouble {
+  readonly trouble: 'ahead' | 'behind';
+  readonly here: number;
+  readonly readAt: number;
+  readonly uid: string;
 }
 
 export function createTeller(around: {
@@ -76,6 +85,11 @@ export function createTeller(around: {
       const note = `${OWNED}${owners.length > 0 ? `: ${owners.join(', ')}` : ''}`;
       record('Warning', uid, ['CaBundleOwnedByOthers', note]);
     },
+    tellClock: ({ trouble, here: now, readAt, uid }) => {
+      const [here, apiServer] = [new Date(now).toISOString(), new Date(readAt).toISOString()];
+      log.error({ object: secret, here, apiServer, trouble }, CLOCK);
+      record('Warning', uid, ['ClockDiffers', `${CLOCK}: ${here} here, ${apiServer} there`]);
+    },
   };
 }
 
@@ -83,5 +97,7 @@ const LOST =
   'the authority was lost; a new one signs at once, and pods that were injected before cannot verify the broker until they are made anew';
 const KEY_LOST =
   'the key of the authority was lost; another authority is published and will sign, and pods that do not take a token before cannot verify the broker then';
+const CLOCK =
+  "this clock and the API server's differ by more than five minutes; no certificate is made or renewed until they agree";
 export const OWNED =
   'caBundle of the MutatingWebhookConfiguration is owned by somebody else and is left alone';

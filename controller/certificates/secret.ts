@@ -11,6 +11,8 @@ export interface StoredSecret {
   readonly text: SecretText;
   readonly isRotationAsked: boolean;
   readonly uid: string;
+  /** The API server's time of day as it answered, milliseconds since the epoch; undefined where it did not say it. */
+  readonly readAt: number | undefined;
   /** As the API server gave it. */
   readonly object: Readonly<Record<string, unknown>>;
 }
@@ -40,7 +42,14 @@ export function openSecret(options: {
   const path = `/api/v1/namespaces/${namespace}/secrets/${name}`;
   const annotation = `${prefix}${ROTATE_ANNOTATION}`;
   return {
-    read: async () => parseSecret(await client.get(path), annotation),
+    read: async () => {
+      let readAt: number | undefined;
+      const onDate = (time: number) => {
+        readAt = time;
+      };
+      const body = await client.get(path, { onDate });
+      return { ...parseSecret(body, annotation), readAt };
+    },
     write: async ({ object }, changes, { isRotationTaken }) => {
       const { metadata, data } = object as { metadata: object; data?: object };
       const { annotations, ...named } = metadata as { annotations?: Record<string, string> };
@@ -64,7 +73,7 @@ function toData(data: Record<string, string>, changes: SecretText): Record<strin
   return Object.fromEntries([...kept, ...written]);
 }
 
-function parseSecret(body: string, annotation: string): StoredSecret {
+function parseSecret(body: string, annotation: string): Omit<StoredSecret, 'readAt'> {
   const object = toObject(body);
   const { metadata, data } = object as { metadata?: unknown; data?: unknown };
   const { annotations, resourceVersion, uid } = Object(metadata) as Record<string, unknown>;

@@ -32,6 +32,8 @@ export interface CertificateApi {
   readonly applied: { query: string; type: string | undefined; body: object }[];
   /** Before a request is served; a status is answered instead. */
   before: ((request: string) => number | undefined) | undefined;
+  /** Its time of day, as each answer says it; undefined: no answer says one. */
+  time: (() => number) | undefined;
   /** As another writer would: with a version of its own. */
   edit(change: (secret: SecretObject) => void): void;
   text(key: string): string;
@@ -68,6 +70,7 @@ export async function startCertificateApi(): Promise<CertificateApi> {
     requests: [],
     applied: [],
     before: undefined,
+    time: undefined,
     edit: (change) => {
       if (!api.secret) throw new Error('there is no Secret');
       change(api.secret);
@@ -92,6 +95,8 @@ export async function startCertificateApi(): Promise<CertificateApi> {
     const instead = api.before?.(`${method} ${pathname}`);
     const [status, answer] =
       instead === undefined ? act({ method, pathname, search, body, request }) : [instead, {}];
+    response.sendDate = false;
+    if (api.time) response.setHeader('Date', new Date(api.time()).toUTCString());
     response.writeHead(status, { 'Content-Type': 'application/json' });
     response.end(JSON.stringify(answer));
   }

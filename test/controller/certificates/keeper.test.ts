@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { Registry } from 'prom-client';
@@ -11,7 +11,10 @@ import { readControllerSettings } from '../../../controller/settings.ts';
 import { keep } from '../../support/tokens.ts';
 import { until } from '../harness.ts';
 import { type CertificateApi, startCertificateApi } from './api.ts';
-import { DAY_MS, splitPem } from './world.ts';
+import { DAY_MS, splitPem, YEAR_MS } from './world.ts';
+
+const START = Date.parse('2026-11-23T00:00:00Z');
+const ALLOWED_MS = 5 * 60_000;
 
 interface Kept {
   readonly events: ObjectEvent[];
@@ -37,7 +40,7 @@ describe('the keeper of certificates', () => {
 
   /** Time stands still but for `wait`; each look waits to be asked for. */
   const start = async (environment: Record<string, string> = {}): Promise<Kept> => {
-    let now = Date.parse('2026-11-23T00:00:00Z');
+    let now = START;
     let looks = 0;
     let go: (() => void) | undefined;
     const clock: Clock = {
@@ -286,7 +289,111 @@ describe('the keeper of certificates', () => {
     });
   }
 
+  const stateOf = () => [api.secret, api.caBundle?.value];
+  const differs = (kept: Kept) =>
+    kept.logs().split("this clock and the API server's differ").length - 1;
+
+  it('neither discards nor makes an authority with a clock past its end, and goes on when the clock is right', async () => {
+    let right = START;
+    api.time = () => right;
+    const kept = await start();
+    const before = stateOf();
+    kept.wait(11 * YEAR_MS);
+    await kept.look();
+    await kept.look();
+    expect(stateOf()).to.eql(before);
+    expect(differs(kept)).to.equal(1);
+    expect(kept.logs())
+      .to.include('"here":"2037-11-20T00:00:00.000Z"')
+      .and.include('"apiServer":"2026-11-23T00:00:00.000Z"');
+    expect(await kept.metrics()).to.include('certificate_failures_total{step="clock"} 2');
+    expect(kept.events.map(({ reason, type }) => [reason, type])).to.eql([
+      ['ClockDiffers', 'Warning'],
+    ]);
+    kept.wait(-11 * YEAR_MS);
+    await kept.look();
+    expect(kept.logs()).to.include('certificates are kept again');
+    expect(stateOf()).to.eql(before);
+    // Both say that it is time: another authority is due, and this is no wrong clock.
+    right += 7 * YEAR_MS;
+    kept.wait(7 * YEAR_MS);
+    await kept.look();
+    expect(splitPem(injected())).to.have.length(2);
+    expect(differs(kept)).to.equal(1);
+  });
+
+  for (const [what, offset] of [
+    ['ahead', 11 * YEAR_MS],
+    ['behind', -YEAR_MS],
+  ] as const) {
+    it(`makes no first authority with a clock that is ${what}, and makes it as soon as the clock is right`, async () => {
+      api.time = () => START - offset;
+      const kept = await start();
+      expect(api.secret).to.not.have.property('data');
+      expect(api.applied).to.eql([]);
+      expect(differs(kept)).to.equal(1);
+      kept.wait(-offset);
+      await kept.look();
+      const [authority] = splitPem(api.text('ca.crt'));
+      expect(authority?.validFromDate.getTime()).to.be.within(
+        START - offset - DAY_MS,
+        START - offset,
+      );
+      expect(injected()).to.equal(api.text('ca.crt'));
+    });
+  }
+
+  for (const [what, offset] of [
+    ['ahead', ALLOWED_MS],
+    ['behind', -ALLOWED_MS],
+  ] as const) {
+    it(`goes on with a clock that is five minutes ${what}, and not with one that is a second more`, async () => {
+      let beyond = Math.sign(offset) * 1000;
+      api.time = () => START - offset - beyond;
+      const kept = await start();
+      expect(countOf('PUT')).to.equal(0);
+      beyond = 0;
+      await kept.look();
+      expect(countOf('PUT')).to.equal(1);
+      expect(injected()).to.equal(api.text('ca.crt'));
+    });
+  }
+
+  it('says anew that the clock differs where it was ahead and is behind, or was right meanwhile', async () => {
+    let offset = DAY_MS;
+    api.time = () => START - offset;
+    const kept = await start();
+    for (const [next, times] of [
+      [2 * DAY_MS, 1],
+      [-DAY_MS, 2],
+      [0, 2],
+      [-DAY_MS, 3],
+    ] as const) {
+      offset = next;
+      await kept.look();
+      expect(differs(kept), String(next)).to.equal(times);
+    }
+  });
+
+  it('goes on where the API server says a time that is none, as where it says none', async () => {
+    api.time = () => Number.NaN;
+    const kept = await start();
+    expect(countOf('PUT')).to.equal(1);
+    expect(differs(kept)).to.equal(0);
+  });
+
+  it('goes on believing the broker with a clock that differs, by what stands in the Secret', async () => {
+    await (await start()).stop();
+    const file = path.join(api.folder, 'ca.crt');
+    rmSync(file);
+    api.time = () => START - DAY_MS;
+    await start();
+    expect(readFileSync(file, 'utf8')).to.equal(api.text('ca.crt'));
+  });
+
   it('keeps the key alone where certificates are somebody else’s', async () => {
+    // A key has no times.
+    api.time = () => START - DAY_MS;
     await start({
       COATCHECK_WEBHOOK_NAMES: '',
       COATCHECK_BROKER_NAMES: '',

@@ -142,10 +142,10 @@ A counter that was never touched has no series, so `increase` sees its first ste
   severity: critical
   summary: The API server cannot be told the authority of the webhook; after the next change of it annotated pods are refused.
 - alert: CoatcheckCertificatesNotKept
-  expr: sum(increase(coatcheck_controller_certificate_failures_total{ {{- $ours }},step=~"read|write|lost"}[15m])) > 0
+  expr: sum(increase(coatcheck_controller_certificate_failures_total{ {{- $ours }},step=~"read|write|lost|clock"}[15m])) > 0
   for: 5m
   severity: critical
-  summary: The Secret of the certificates cannot be read or written, or an authority or its key was lost.
+  summary: The Secret of the certificates cannot be read or written, an authority or its key was lost, or the controller's clock differs from the API server's.
 {{- end }}
 - alert: CoatcheckPodsMissedInjection
   expr: max(coatcheck_controller_missed_pods{ {{- $ours }}}) > 0
