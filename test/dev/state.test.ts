@@ -54,7 +54,11 @@ describe('coatcheck dev and what it keeps', function () {
     environment: Readonly<Record<string, string>> = {},
   ): Promise<Dev> {
     const listen = args.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
-    const dev = start('cli/main.ts', ['dev', ...listen, ...args], environment);
+    // A server that is killed leaves its own folder behind, here to be removed.
+    const dev = start('cli/main.ts', ['dev', ...listen, ...args], {
+      TMPDIR: folder,
+      ...environment,
+    });
     running.push(dev);
     const [, url = ''] = await waitForOutput(dev, READY);
     const tokenFile = /COATCHECK_TOKEN_FILE=(\S+)$/m.exec(dev.output.stderr)?.[1];
