@@ -112,7 +112,10 @@ export function issueCertificate(
 }
 
 function toAltName(name: string): object {
-  return isIP(name) ? { type: 7, ip: name } : { type: 2, value: name };
+  if (isIP(name) === 0) return { type: 2, value: name };
+  // Written out as URLs have it: node-forge makes 14 bytes of an address whose `::` stands for one group.
+  const ip = isIP(name) === 6 ? new URL(`http://[${name}]`).hostname.slice(1, -1) : name;
+  return { type: 7, ip };
 }
 
 function toPem(key: KeyObject): string {

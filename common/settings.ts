@@ -103,7 +103,12 @@ export function flag(options: Common<boolean>): Setting<boolean> {
 
 /** Comma-separated words; blanks around them do not count, empty ones are dropped. */
 export function list(
-  options: Common<readonly string[]> & { pattern?: RegExp; allowed?: string },
+  options: Common<readonly string[]> & {
+    pattern?: RegExp;
+    /** What no pattern can say; with `allowed`. */
+    isItem?: (item: string) => boolean;
+    allowed?: string;
+  },
 ): Setting<readonly string[]> {
   return make('list', options, (value) => {
     const items = value
@@ -112,6 +117,9 @@ export function list(
       .filter((item) => item !== '');
     if (options.pattern && !items.every((item) => options.pattern?.test(item))) {
       throw new Error(`every item must be ${options.allowed ?? `like ${options.pattern.source}`}`);
+    }
+    if (options.isItem && !items.every(options.isItem)) {
+      throw new Error(`every item must be ${options.allowed ?? 'another one'}`);
     }
     return items;
   });

@@ -1,4 +1,5 @@
 // The settings of what the controller keeps in the one Secret: certificates, and the broker's first key.
+import { isIP } from 'node:net';
 import { integer, list, oneOf, optional, path, text } from '../../common/settings.ts';
 import { KEY_KINDS } from './generated-keys.ts';
 import type { Policy } from './plan.ts';
@@ -6,14 +7,16 @@ import type { Policy } from './plan.ts';
 const DAY_SECONDS = 86_400;
 const NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 const allowed = 'lower-case letters, digits, dashes and dots';
-const HOST = /^[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?$|^[0-9A-Fa-f:.]+$/;
+const LABEL = /^[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$/;
+// No zone, which certificates cannot have, and IPv6 in groups alone, as the chart takes it.
+const ADDRESS = /^[0-9.]+$|^[0-9A-Fa-f:]+$/;
 
 const names = (whose: string) =>
   list({
     doc: `Names in the serving certificate of ${whose}; none: it gets no certificate from us`,
     default: [],
     defaultText: 'none',
-    pattern: HOST,
+    isItem: isHost,
     allowed: 'a DNS name or an address',
   });
 
@@ -63,6 +66,14 @@ export const CERTIFICATE_SETTINGS = {
     default: 'none',
   }),
 } as const;
+
+/** What ends in a number is an address or nothing (RFC 3696 §2): verifiers would not take it for a name. */
+function isHost(name: string): boolean {
+  if (ADDRESS.test(name) && isIP(name) !== 0) return true;
+  const labels = name.split('.');
+  const isNumber = /^\d+$/.test(labels.at(-1) ?? '');
+  return name.length <= 253 && !isNumber && labels.every((label) => LABEL.test(label));
+}
 
 interface Given {
   readonly certificatesSecret?: string | undefined;

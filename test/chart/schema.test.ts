@@ -166,6 +166,42 @@ const BAD: readonly Bad[] = [
     fine: { controller: { missedPods: { namespaces: ['*-team'] } } },
   },
   {
+    name: 'a controller without a replica',
+    values: { controller: { replicas: 0 } },
+    says: "'/controller/replicas': minimum: got 0, want 1",
+    fine: { controller: { replicas: 1 } },
+  },
+  {
+    name: 'a name for a certificate with an empty label',
+    values: { certificates: { extraBrokerNames: ['a..b'] } },
+    says: 'certificates.extraBrokerNames: "a..b" is neither a DNS name nor an address',
+    fine: { certificates: { extraBrokerNames: ['a.b', '3a', '2001:db8::1'] } },
+  },
+  {
+    name: 'part of an address as a name for a certificate',
+    values: { certificates: { extraBrokerNames: ['tokens.lab', '1.2.3'] } },
+    says: 'certificates.extraBrokerNames: "1.2.3" is neither a DNS name nor an address',
+    fine: { certificates: { extraBrokerNames: ['tokens.lab', '1.2.3.4', '1::'] } },
+  },
+  {
+    name: 'an IPv6 address that is none as a name for a certificate',
+    values: { certificates: { extraBrokerNames: ['1::2::3'] } },
+    says: 'certificates.extraBrokerNames: "1::2::3" is neither',
+    fine: { certificates: { extraBrokerNames: ['1::2:3', '::', '1:2:3:4:5:6:7:8'] } },
+  },
+  {
+    name: 'a domain of the cluster that ends in a number',
+    values: { certificates: { clusterDomain: 'lab.1' } },
+    says: 'certificates.clusterDomain: "lab.1" is no DNS name',
+    fine: { certificates: { clusterDomain: 'lab.1a' } },
+  },
+  {
+    name: 'an issuer whose host cannot stand in a certificate',
+    values: { broker: { issuer: 'https://tokens..example:8443' } },
+    says: 'broker.issuer: "tokens..example" is neither a DNS name nor an address',
+    fine: { broker: { issuer: 'https://[2001:db8::1]:8443' } },
+  },
+  {
     name: 'a receiver of nothing',
     values: { receivers: [{ identity: 'client:ci', audiences: [] }] },
     says: '/receivers/0/audiences',

@@ -9,6 +9,20 @@ together is refused here.
 {{- if and (eq $mode "controller") (not .Values.controller.enabled) -}}
 {{- fail "certificates.mode: controller needs controller.enabled; without a controller choose cert-manager, or provided and bring the Secrets" -}}
 {{- end -}}
+{{- range $certificates.extraBrokerNames -}}
+{{- if not (include "coatcheck.isHost" .) -}}
+{{- fail (printf "certificates.extraBrokerNames: %q is neither a DNS name nor an address" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (include "coatcheck.isDnsName" $certificates.clusterDomain) -}}
+{{- fail (printf "certificates.clusterDomain: %q is no DNS name" $certificates.clusterDomain) -}}
+{{- end -}}
+{{- with .Values.broker.issuer -}}
+{{- $host := (urlParse .).hostname -}}
+{{- if and (ne $mode "provided") (not (include "coatcheck.isHost" $host)) -}}
+{{- fail (printf "broker.issuer: %q is neither a DNS name nor an address; it stands in the broker's certificate" $host) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.caBundle (ne $mode "provided") -}}
 {{- fail (printf "caBundle: is for certificates.mode provided; %s fills it in itself" $mode) -}}
 {{- end -}}
@@ -73,6 +87,26 @@ together is refused here.
 - name: ca
   configMap:
     name: {{ include "coatcheck.name" (list . "ca") }}
+{{- end -}}
+{{- end -}}
+
+{{/* Text where it may stand in a certificate as a name. What ends in a number is an address or nothing. */}}
+{{- define "coatcheck.isDnsName" -}}
+{{- $label := "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?" -}}
+{{- if and (le (len .) 253) (regexMatch (printf "^(%s[.])*%s$" $label $label) .) (not (regexMatch "(^|[.])[0-9]+$" .)) -}}
+yes
+{{- end -}}
+{{- end -}}
+
+{{/* The same, or an address, IPv4 or IPv6: at most one `::`, eight groups in all where there is none. */}}
+{{- define "coatcheck.isHost" -}}
+{{- $byte := "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])" -}}
+{{- $groups := regexFindAll "[0-9A-Fa-f]+" . -1 | len -}}
+{{- $some := "[0-9A-Fa-f]{1,4}(::?[0-9A-Fa-f]{1,4})*" -}}
+{{- $isV6 := regexMatch (printf "^(%s(::)?|::(%s)?)$" $some $some) . -}}
+{{- $gaps := regexFindAll "::" . -1 | len -}}
+{{- if or (include "coatcheck.isDnsName" .) (regexMatch (printf "^(%s[.]){3}%s$" $byte $byte) .) (and $isV6 (or (and (eq $gaps 0) (eq $groups 8)) (and (eq $gaps 1) (lt $groups 8)))) -}}
+yes
 {{- end -}}
 {{- end -}}
 

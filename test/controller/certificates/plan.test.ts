@@ -162,7 +162,12 @@ describe('planned certificates', function () {
     expect(kindsOf(world.step())).to.eql([]);
   });
 
-  for (const names of [['2001:db8::1', '10.0.0.7'], ['FD00::7'], ['A.example', 'a.example']]) {
+  for (const names of [
+    ['2001:db8::1', '10.0.0.7'],
+    ['FD00::7'],
+    ['::2:3:4:5:6:7:8'],
+    ['A.example', 'a.example'],
+  ]) {
     it(`are signed once and no more where the names are ${names.join(' and ')}`, () => {
       const world = createWorld({ ...POLICY, leaves: [{ part: 'broker', names }] });
       world.step();

@@ -69,6 +69,46 @@ describe('settings of certificates', () => {
       'a DNS name or an address',
     ],
     [
+      'a name with an empty label',
+      { ...SECRET, COATCHECK_WEBHOOK_NAMES: 'a.svc,a..b' },
+      'a DNS name or an address',
+    ],
+    [
+      'what is neither an address nor a name',
+      { ...SECRET, COATCHECK_BROKER_NAMES: '1.2.3' },
+      'a DNS name or an address',
+    ],
+    [
+      'an address that is none',
+      { ...SECRET, COATCHECK_BROKER_NAMES: '10.0.0.256' },
+      'a DNS name or an address',
+    ],
+    [
+      'an address with a zone',
+      { ...SECRET, COATCHECK_BROKER_NAMES: 'fe80::1%eth0' },
+      'a DNS name or an address',
+    ],
+    [
+      'an address within an address',
+      { ...SECRET, COATCHECK_BROKER_NAMES: '::ffff:10.0.0.7' },
+      'a DNS name or an address',
+    ],
+    [
+      'a longer address than there is',
+      { ...SECRET, COATCHECK_BROKER_NAMES: '1:2:3:4:5:6:7:8:9' },
+      'a DNS name or an address',
+    ],
+    [
+      'a name with a label of 64 characters',
+      { ...SECRET, COATCHECK_BROKER_NAMES: `${'a'.repeat(64)}.b` },
+      'a DNS name or an address',
+    ],
+    [
+      'a name of 254 characters',
+      { ...SECRET, COATCHECK_BROKER_NAMES: `${'a.'.repeat(126)}bc` },
+      'a DNS name or an address',
+    ],
+    [
       'a Secret of another namespace',
       { COATCHECK_CERTIFICATES_SECRET: 'a/b' },
       'lower-case letters',
@@ -78,6 +118,21 @@ describe('settings of certificates', () => {
       expect(() => read(environment)).to.throw(says);
     });
   }
+
+  for (const name of [
+    'a.b',
+    '1.2.3.4',
+    '1.2.3a',
+    'Tokens.3-x',
+    '2001:db8::1',
+    '::ffff:a00:7',
+    `${'a'.repeat(63)}.b`,
+    `${'a.'.repeat(126)}b`,
+  ])
+    it(`take the name ${name.slice(0, 70)}`, () => {
+      const environment = { ...SECRET, COATCHECK_BROKER_NAMES: name };
+      expect(read(environment).brokerNames).to.eql([name]);
+    });
 
   it('take an authority that lives just long enough', () => {
     const seconds = String(4 * (90 + 1) * 86_400);
