@@ -1,5 +1,5 @@
 // Scraping, alerts and the dashboard: off at first, and every metric that they name is one there is.
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { CHART, type Manifest, renderChart, templateChart, toContainer } from './helm.ts';
@@ -30,6 +30,27 @@ const KNOWN = new Set(
     ...new Set(readFileSync(path.join(DOCS, page), 'utf8').match(/\bcoatcheck_[a-z_]+/g)),
   ]),
 );
+
+/** What the operator sets on every target, and our own relabelling. */
+const OF_SCRAPES = [
+  ...['namespace', 'service', 'pod', 'container', 'endpoint', 'job', 'instance', 'node'],
+  'component',
+];
+
+/** As the programs declare them. */
+function listOwnLabels(): string[] {
+  const root = path.join(CHART, '../..');
+  const sources = ['broker', 'webhook', 'controller', 'common'].flatMap((program) =>
+    globSync('**/*.ts', { cwd: path.join(root, program) }).map((file) =>
+      readFileSync(path.join(root, program, file), 'utf8'),
+    ),
+  );
+  return sources.flatMap((text) =>
+    [...text.matchAll(/labelNames: \[([^\]]*)\]/g)].flatMap(([, names = '']) =>
+      [...names.matchAll(/'(\w+)'/g)].map(([, name = '']) => name),
+    ),
+  );
+}
 
 /** Metrics of ours in a text; a histogram is named by one of its series. */
 function findUnknown(text: string): string[] {
@@ -80,6 +101,17 @@ describe('monitoring from the chart', () => {
     };
     expect(service.metadata.labels).to.include(monitor.selector.matchLabels);
     expect(monitor.endpoints[0]).to.include({ port: ports[0]?.name, path: '/metrics' });
+  });
+
+  it('keeps our label `cluster` where a scrape sets one, and gives no metric a label that alerts take from the scrape', () => {
+    const monitors = rendered
+      .ofKind('ServiceMonitor')
+      .flatMap(({ spec }) => (spec as { endpoints: { honorLabels?: boolean }[] }).endpoints);
+    expect(monitors).not.to.deep.equal([]);
+    for (const { honorLabels } of monitors) expect(honorLabels).to.equal(true);
+    const labels = listOwnLabels();
+    expect(labels).to.include.members(['cluster', 'outcome']);
+    expect(labels).to.not.include.oneOf(OF_SCRAPES);
   });
 
   it('has alerts on metrics that there are, each of this release’s namespace alone', () => {
