@@ -14,13 +14,18 @@ const toSpecs = (...folders: readonly string[]): readonly string[] =>
     .map((folder) => `test/${folder}/**/*.test.ts`);
 
 await runTiers('test', [
-  // Two side by side: each has one thread, and this is most of the time of the run.
+  // Three side by side on two cores: each has one thread, and the third mostly waits for databases and processes.
   {
     name: 'fast',
-    specs: toSpecs('common', 'structure', 'webhook', 'conformance', 'attacks', 'cli', 'dev'),
+    specs: toSpecs('common', 'structure', 'webhook', 'controller', 'conformance', 'attacks', 'dev'),
     group: 'fast',
   },
-  { name: 'broker', specs: toSpecs('broker', 'controller'), group: 'fast' },
+  {
+    name: 'broker',
+    specs: ['test/broker/*.test.ts', 'test/broker/!(store)/**/*.test.ts'],
+    group: 'fast',
+  },
+  { name: 'store', specs: toSpecs('broker/store', 'cli'), group: 'fast' },
   {
     // Broker processes that are killed and cut off: the machine's time goes into their starts.
     name: 'faults',
