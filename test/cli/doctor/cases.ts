@@ -214,6 +214,21 @@ export const CASES: readonly Case[] = [
     code: 0,
   },
   {
+    name: 'an installation of which nothing runs',
+    spoil: (world) => {
+      for (const part of ['webhook', 'broker', 'controller'] as const)
+        for (const n of [1, 2])
+          if (world.objects.has(toPath.pod(part, n)))
+            setStatus(world, toPath.pod(part, n), { phase: 'Pending', containerStatuses: [] });
+    },
+    rows: [
+      ['readiness', 'unknown', 'no pod of ours runs'],
+      ['certificates', 'unknown', 'no pod of webhook or broker runs'],
+      ['live-sets', 'unknown', 'no pod of the broker runs'],
+    ],
+    code: 0,
+  },
+  {
     name: 'a certificate that ends within a day',
     spoil: (world) =>
       setMetric(

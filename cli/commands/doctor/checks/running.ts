@@ -48,8 +48,14 @@ function askPod(
   return kube.proxy({ namespace, kind: 'pods', name: `http:${name}:${port}`, path });
 }
 
+/** Where nobody can be asked nothing is well; why nobody runs is in the rows about Deployments and pods. */
+function nobodyRuns(whose: string): readonly Finding[] {
+  return [{ state: 'unknown', seen: `no pod of ${whose} runs that could be asked` }];
+}
+
 export async function checkReadiness(context: InstalledContext): Promise<readonly Finding[]> {
   const pods = await listRunning(context, ['webhook', 'broker', 'controller']);
+  if (pods.length === 0) return nobodyRuns('ours');
   const findings = await forEach(
     pods,
     async (pod): Promise<readonly Finding[]> => {
@@ -83,6 +89,7 @@ const DAY_SECONDS = 24 * 60 * 60;
 export async function checkCertificates(context: InstalledContext): Promise<readonly Finding[]> {
   const { clock, installation } = context;
   const pods = await listRunning(context, ['webhook', 'broker']);
+  if (pods.length === 0) return nobodyRuns('webhook or broker');
   let first = Number.POSITIVE_INFINITY;
   const findings = await forEach(
     pods,
@@ -111,12 +118,7 @@ export async function checkCertificates(context: InstalledContext): Promise<read
   );
   const told = await checkBundleTold(context);
   const until = Number.isFinite(first) ? new Date(first * 1000).toISOString().slice(0, 10) : '';
-  return orAllWell(
-    [...findings, ...told],
-    pods.length === 0
-      ? 'no pod runs that has one'
-      : `serving certificates are good until ${until} at least`,
-  );
+  return orAllWell([...findings, ...told], `serving certificates are good until ${until} at least`);
 }
 
 /** Whether the controller that acts could put the authorities of its Secret into the registration. */
@@ -150,9 +152,11 @@ const OLD_SECONDS = 600;
 
 export async function checkLiveSets(context: InstalledContext): Promise<readonly Finding[]> {
   const { installation } = context;
-  const { controller } = installation.parts;
-  if (!controller) return [];
+  const { controller, broker } = installation.parts;
+  // A broker in another cluster cannot be asked from here.
+  if (!controller || !broker) return [];
   const pods = await listRunning(context, ['broker']);
+  if (pods.length === 0) return nobodyRuns('the broker');
   let oldest = 0;
   const findings = await forEach(
     pods,
@@ -188,8 +192,6 @@ export async function checkLiveSets(context: InstalledContext): Promise<readonly
   );
   return orAllWell(
     findings,
-    pods.length === 0
-      ? 'no broker runs'
-      : `every broker was told who lives, ${Math.round(oldest)} s ago at most`,
+    `every broker was told who lives, ${Math.round(oldest)} s ago at most`,
   );
 }
