@@ -71,8 +71,11 @@ export function writeTokens(
     for (const file of [TOKEN_FILE, TOKEN_JSON_FILE, ...(bundle === undefined ? [] : [CA_FILE])]) {
       ensureLink(path.join(directory, file), path.join(DATA_LINK, file));
     }
-    replaceLink(path.join(directory, DATA_LINK), path.basename(data));
-    sweep(directory, path.basename(data));
+    const link = path.join(directory, DATA_LINK);
+    // Stays until the next write: whoever is on the way through the link finds what it led to, also on a busy machine.
+    const before = findLink(link);
+    replaceLink(link, path.basename(data));
+    sweep(directory, [path.basename(data), before]);
   }
 }
 
@@ -131,11 +134,11 @@ function findLink(link: string): string | undefined {
   }
 }
 
-/** Removes what earlier writes, finished or not, have left beside `current`. */
-function sweep(directory: string, current: string): void {
+/** Removes what earlier writes, finished or not, have left beside `kept`. */
+function sweep(directory: string, kept: readonly (string | undefined)[]): void {
   for (const entry of readdirSync(directory)) {
     const isOurs = entry.startsWith('..') || entry.endsWith(TEMPORARY);
-    if (isOurs && entry !== DATA_LINK && entry !== current) {
+    if (isOurs && entry !== DATA_LINK && !kept.includes(entry)) {
       rmSync(path.join(directory, entry), { recursive: true, force: true });
     }
   }

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -265,6 +266,18 @@ describe('exchange files', () => {
       content,
       expiresMs: Date.parse('2027-01-01T00:00:00Z'),
     });
+  });
+  it('keeps the files before for whoever is on the way to them, and none that are older', () => {
+    const directory = path.join(folder, 'tokens/orders');
+    const seen: string[] = [];
+    for (const minute of [0, 1, 2, 3]) {
+      const nowMs = options().nowMs + minute * 60_000;
+      writeTokens([{ name: 'orders', content }], { ...options(), nowMs });
+      seen.push(readlinkSync(path.join(directory, '..data')));
+      const kept = readdirSync(directory).filter((name) => name.startsWith('..2026'));
+      expect(kept.sort()).to.deep.equal(seen.slice(-2).sort());
+      for (const name of kept) expect(readdirSync(path.join(directory, name))).to.include('token');
+    }
   });
   it('leaves the mode of a volume alone that the kubelet made wide enough', () => {
     mkdirSync(options().root);
