@@ -71,17 +71,18 @@ await runTiers('test-cluster', [
     specs: ['test/cluster/node-clean/**/*.test.ts'],
     findLack: findWhatNodeLacks,
   },
-  // Pods really run. Three nodes, because their suites mostly wait: for the kubelet's steps, for tokens to be renewed.
+  // Pods really run. Alone, because it counts what is refused while everything changes.
+  toNodeTier('node-install', ['install'], 'installation'),
+  // Two nodes side by side, because their suites mostly wait: for the kubelet's steps, for tokens to be renewed.
   toNodeTier('node', ['smoke', 'inject', 'refresh', 'refusals', 'roles', 'deaths', 'missed']),
-  toNodeTier('node-install', ['install']),
   toNodeTier('node-hardship', ['security', 'networking', 'mesh', 'outage', 'doctor']),
 ]);
 
 /** The suites `node-<name>` on a node of their own: its harness makes the namespaces. */
-function toNodeTier(name: string, suites: readonly string[]): Tier {
+function toNodeTier(name: string, suites: readonly string[], group = 'nodes'): Tier {
   return {
     name,
-    group: 'nodes',
+    group,
     specs: suites.map((suite) => `test/cluster/node-${suite}/**/*.test.ts`),
     findLack: findWhatNodeLacks,
     wrap: (command, folder) => [

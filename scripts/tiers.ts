@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -88,6 +89,10 @@ async function runTwiceInCi(tier: Tier, isAlone: boolean): Promise<Counts> {
   const first = await runTier(tier, isAlone);
   if (!process.env.CI || first.failed === 0 || first.leaks) return first;
   console.log(`\n!!! RERUN of tier "${tier.name}": ${first.failed} failed; see below what did\n`);
+  // What the processes said the first time is what a flaky test is understood by.
+  const folder = path.join(OUTPUT, tier.name);
+  rmSync(`${folder}-first`, { recursive: true, force: true });
+  if (existsSync(folder)) renameSync(folder, `${folder}-first`);
   const second = await runTier(tier, isAlone);
   const before = (first.told ?? []).map((one) => `the first time: ${one}`);
   return { ...second, told: [...before, ...(second.told ?? [])] };
