@@ -10,7 +10,7 @@ import type { Row } from '../table.ts';
 import { ISSUER, SERVER_NAME, type Workplace } from '../workplace.ts';
 
 // As many as the broker can use in all rounds; the reference, which could remember none, starts again from the top.
-const TOKENS = { full: 60_000, quick: 12_000 };
+const TOKENS = { full: 100_000, quick: 16_000 };
 
 export async function measureExchange(bench: Bench): Promise<readonly Row[]> {
   const { machine, workplace, isQuick } = bench;
